@@ -1,0 +1,27 @@
+#include "variants.h"
+
+#include <atomic>
+
+namespace x2c::cpu {
+namespace {
+
+std::atomic<Variant>& chosen() {
+    static std::atomic<Variant> variant{supported(Variant::kAvx2) ? Variant::kAvx2 : Variant::kBaseline};
+    return variant;
+}
+
+}  // namespace
+
+bool supported(Variant variant) {
+#if defined(X2C_HAVE_AVX2)
+    // Every processor with AVX2 and FMA has F16C, which older compilers cannot ask for by name.
+    if (variant == Variant::kAvx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+    return variant == Variant::kBaseline;
+}
+
+Variant current_variant() { return chosen().load(std::memory_order_relaxed); }
+
+void set_variant(Variant variant) { chosen().store(variant, std::memory_order_relaxed); }
+
+}  // namespace x2c::cpu

@@ -1,0 +1,14 @@
+#include <cuda_runtime_api.h>
+
+#include "device.h"
+
+namespace x2c::cuda {
+
+int device_count() {
+    int count = 0;
+    if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
+    cudaGetLastError();  // no driver is an answer here, not an error for the next call to find
+    return 0;
+}
+
+}  // namespace x2c::cuda

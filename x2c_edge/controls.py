@@ -1,0 +1,185 @@
+"""The 30 controls of Ameca's face: the one place that knows their names, order, ranges and units.
+
+Order is the wire's: alphabetical by name, everywhere. Values are in **paper units**: radians for
+gaze, head and neck, plain numbers for the rest. The robot's own scripts, and every link format,
+take degrees instead of radians; ``to_robot`` and ``from_robot`` convert.
+
+Sources: ``shared/specs/links.md`` section 2 (names, namespaces, wire and safe ranges, neutral,
+slew) and ``shared/specs/liveportrait.md`` section 13 (the paper's Table 2 and Table 3). Where they
+differ:
+
+* ``low``/``high`` are the exact data-set ranges, the ones a u16 on the wire spans. The paper's
+  Table 2 (``paper_low``/``paper_high``) prints the angles rounded to one decimal of a radian.
+* ``safe_low``/``safe_high`` is what may leave this program: the deployed system's narrower range
+  cut with Table 2 as printed, so that both documents hold.
+* ``neutral`` is the pose the robot rests in. The paper's neutral face (``paper_neutral``) is in
+  direct-motor units for brows and nose; in the namespaces that the controls are sent through, the
+  brows rest at 0.5 and the nose at 0, and the top lip's middle rests at 0.47 because the robot's
+  own lip limiter lifts the published 0.30 there.
+
+Signs of the angles (from the robot's public scripts: x forward, y left, z up; not yet checked on a
+robot): yaw and phi are positive to the robot's left, pitch and theta upwards, roll positive when
+the head tilts to the robot's right (left ear up).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Group = Literal["brows", "eyelids", "gaze", "head", "jaw", "lips", "nose"]
+Unit = Literal["unit", "radian"]
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """One control. Ranges, neutral and slew in paper units (slew per second)."""
+
+    index: int
+    name: str
+    abbreviation: str
+    group: Group
+    unit: Unit
+    low: float
+    high: float
+    paper_low: float
+    paper_high: float
+    paper_neutral: float
+    safe_low: float
+    safe_high: float
+    neutral: float
+    slew: float
+    namespace: str | None
+
+
+# name, group, namespace, wire range, deployed range, Table 2, paper neutral, neutral, slew.
+# Angles in the wire and deployed ranges and in the slew are degrees here, as in the specification.
+_BROWS, _LIDS, _GAZE = "Mesmer Brows 1", "Mesmer Eyelids 1", "Mesmer Gaze 1"
+_NECK, _MOUTH, _NOSE = "Mesmer Neck 1", "Mesmer Mouth 2", "Mesmer Nose 1"
+_Row = tuple[
+    str, Group, str | None, tuple[float, float], tuple[float, float], tuple[float, float], float, float, float
+]
+_UNIT: Final = (0.0, 1.0)
+_LID: Final = (-1.0, 2.0)
+# fmt: off
+_ROWS: tuple[_Row, ...] = (
+    ("Brow Inner Left",           "brows",   _BROWS, _UNIT,       _UNIT,       _UNIT,       0.60, 0.50, 8),
+    ("Brow Inner Right",          "brows",   _BROWS, _UNIT,       _UNIT,       _UNIT,       0.68, 0.50, 8),
+    ("Brow Outer Left",           "brows",   _BROWS, _UNIT,       _UNIT,       _UNIT,       0.65, 0.50, 8),
+    ("Brow Outer Right",          "brows",   _BROWS, _UNIT,       _UNIT,       _UNIT,       0.53, 0.50, 8),
+    ("Eyelid Lower Left",         "eyelids", _LIDS,  _LID,        _LID,        _LID,        1.00, 1.00, 20),
+    ("Eyelid Lower Right",        "eyelids", _LIDS,  _LID,        _LID,        _LID,        1.00, 1.00, 20),
+    ("Eyelid Upper Left",         "eyelids", _LIDS,  _LID,        _LID,        _LID,        1.00, 1.00, 20),
+    ("Eyelid Upper Right",        "eyelids", _LIDS,  _LID,        _LID,        _LID,        1.00, 1.00, 20),
+    ("Gaze Target Phi",           "gaze",    _GAZE,  (-130, 130), (-130, 130), (-2.3, 2.3), 0.00, 0.00, 800),
+    ("Gaze Target Theta",         "gaze",    _GAZE,  (-60, 60),   (-60, 60),   (-1.1, 1.1), 0.00, 0.00, 500),
+    ("Head Pitch",                "head",    _NECK,  (-30, 20),   (-20, 20),   (-0.5, 0.3), 0.00, 0.00, 60),
+    ("Head Roll",                 "head",    _NECK,  (-20, 20),   (-10, 10),   (-0.3, 0.3), 0.00, 0.00, 60),
+    ("Head Yaw",                  "head",    _NECK,  (-30, 30),   (-20, 20),   (-0.5, 0.5), 0.00, 0.00, 90),
+    ("Jaw Pitch",                 "jaw",     None,   _UNIT,       (0.5, 1),    _UNIT,       1.00, 1.00, 6),
+    ("Jaw Yaw",                   "jaw",     _MOUTH, _UNIT,       _UNIT,       _UNIT,       0.50, 0.50, 3),
+    ("Lip Bottom Curl",           "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.46, 0.46, 8),
+    ("Lip Bottom Depress Left",   "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.56, 0.56, 8),
+    ("Lip Bottom Depress Middle", "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.43, 0.43, 8),
+    ("Lip Bottom Depress Right",  "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.54, 0.54, 8),
+    ("Lip Corner Raise Left",     "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.47, 0.47, 8),
+    ("Lip Corner Raise Right",    "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.62, 0.62, 8),
+    ("Lip Corner Stretch Left",   "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.64, 0.64, 8),
+    ("Lip Corner Stretch Right",  "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.31, 0.31, 8),
+    ("Lip Top Curl",              "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.41, 0.41, 8),
+    ("Lip Top Raise Left",        "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.48, 0.48, 8),
+    ("Lip Top Raise Middle",      "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.30, 0.47, 8),
+    ("Lip Top Raise Right",       "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.45, 0.45, 8),
+    ("Neck Pitch",                "head",    _NECK,  (-20, 30),   (-20, 20),   (-0.3, 0.5), 0.00, 0.00, 40),
+    ("Neck Roll",                 "head",    _NECK,  (-24, 24),   (-12, 12),   (-0.3, 0.3), 0.00, 0.00, 40),
+    ("Nose Wrinkle",              "nose",    _NOSE,  _UNIT,       _UNIT,       _UNIT,       0.85, 0.00, 8),
+)
+# fmt: on
+
+
+def _control(index: int, row: _Row) -> Control:
+    name, group, namespace, wire, deployed, table2, paper_neutral, neutral, slew = row
+    angular = group in ("gaze", "head")
+    k = math.pi / 180 if angular else 1.0
+    return Control(
+        index=index,
+        name=name,
+        abbreviation="".join(word[0] for word in name.split()),
+        group=group,
+        unit="radian" if angular else "unit",
+        low=wire[0] * k,
+        high=wire[1] * k,
+        paper_low=table2[0],
+        paper_high=table2[1],
+        paper_neutral=paper_neutral,
+        safe_low=max(deployed[0] * k, table2[0]),
+        safe_high=min(deployed[1] * k, table2[1]),
+        neutral=neutral,
+        slew=slew * k,
+        namespace=namespace,
+    )
+
+
+CONTROLS: Final[tuple[Control, ...]] = tuple(_control(i, row) for i, row in enumerate(_ROWS))
+N_CONTROLS: Final = len(CONTROLS)
+NAMES: Final[tuple[str, ...]] = tuple(c.name for c in CONTROLS)
+INDEX: Final[dict[str, int]] = {c.name: c.index for c in CONTROLS}
+GROUPS: Final[tuple[Group, ...]] = ("brows", "eyelids", "gaze", "nose", "jaw", "lips", "head")
+
+
+def _column(values: list[float]) -> NDArray[np.float64]:
+    array = np.array(values, dtype=np.float64)
+    array.flags.writeable = False
+    return array
+
+
+# Columns of the table, each (30,) float64, read-only, paper units.
+LOW: Final = _column([c.low for c in CONTROLS])
+HIGH: Final = _column([c.high for c in CONTROLS])
+SAFE_LOW: Final = _column([c.safe_low for c in CONTROLS])
+SAFE_HIGH: Final = _column([c.safe_high for c in CONTROLS])
+NEUTRAL: Final = _column([c.neutral for c in CONTROLS])
+SLEW: Final = _column([c.slew for c in CONTROLS])
+_DEGREES: Final = _column([180 / math.pi if c.unit == "radian" else 1.0 for c in CONTROLS])
+
+
+def indices(group: Group) -> list[int]:
+    """Positions of one group's controls in the 30."""
+    return [c.index for c in CONTROLS if c.group == group]
+
+
+def to_robot(values: ArrayLike) -> NDArray[np.float64]:
+    """Paper units (radians) to the robot's units (degrees). Shape (..., 30), float64."""
+    return np.asarray(values, dtype=np.float64) * _DEGREES
+
+
+def from_robot(values: ArrayLike) -> NDArray[np.float64]:
+    """The robot's units (degrees) to paper units (radians). Shape (..., 30), float64."""
+    return np.asarray(values, dtype=np.float64) / _DEGREES
+
+
+def mirrored(values: ArrayLike) -> NDArray[np.float64]:
+    """The pose of the mirror image: left and right deviations from neutral change places.
+
+    Left/right pairs swap their *deviation from neutral* (the robot's neutral is not symmetric), and
+    the sideways controls (gaze phi, yaw, rolls, jaw yaw) change sign around neutral. Shape (..., 30).
+    """
+    deviation = np.asarray(values, dtype=np.float64) - NEUTRAL
+    return np.asarray(NEUTRAL + deviation[..., _MIRROR_SOURCE] * _MIRROR_SIGN, dtype=np.float64)
+
+
+def _mirror_source(name: str) -> int:
+    if name.endswith("Left"):
+        return INDEX[name[:-4] + "Right"]
+    if name.endswith("Right"):
+        return INDEX[name[:-5] + "Left"]
+    return INDEX[name]
+
+
+_SIDEWAYS: Final = ("Gaze Target Phi", "Head Roll", "Head Yaw", "Jaw Yaw", "Neck Roll")
+_MIRROR_SOURCE: Final = np.array([_mirror_source(name) for name in NAMES])
+_MIRROR_SIGN: Final = _column([-1.0 if name in _SIDEWAYS else 1.0 for name in NAMES])
