@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from x2c_edge.controls import INDEX, NEUTRAL, SAFE_HIGH, SAFE_LOW
+from x2c_edge.safety.envelope import Envelope
+from x2c_edge.safety.extremes import ExtremesGuard, ExtremesSettings
+
+DT = 1 / 60
+JAW, YAW, LID, BROW = (
+    INDEX[name] for name in ("Jaw Pitch", "Head Yaw", "Eyelid Upper Left", "Brow Inner Left")
+)
+
+
+def follow(guard, wish, seconds):
+    """The poses when ``wish`` is commanded and what the guard leaves of it is done at once."""
+    pose, track = wish, []
+    for _ in range(round(seconds / DT)):
+        target = wish.copy()
+        guard.apply(target, pose, DT)
+        pose = target
+        track.append(pose)
+    return np.array(track)
+
+
+def only(index, value):
+    pose = NEUTRAL.copy()
+    pose[index] = value
+    return pose
+
+
+@pytest.mark.parametrize(
+    ("index", "extreme", "kept"),
+    [
+        (JAW, 0.5, 0.7),
+        (JAW, 0.59, 0.7),
+        (YAW, SAFE_HIGH[YAW], 0.6 * SAFE_HIGH[YAW]),
+        (YAW, SAFE_LOW[YAW], 0.6 * SAFE_LOW[YAW]),
+        (LID, -1.0, -0.2),
+        (LID, -0.55, -0.2),
+    ],
+)
+def test_an_extreme_is_left_within_a_second_and_refused_for_five(index, extreme, kept):
+    track = follow(ExtremesGuard(ExtremesSettings(), Envelope()), only(index, extreme), 10)[:, index]
+    second = round(1 / DT)
+    assert (track[:second] == extreme).all()
+    assert track[2 * second + 3 : 7 * second - 3] == pytest.approx(kept)
+    assert track[round(8.1 / DT)] == pytest.approx(extreme)
+
+
+@pytest.mark.parametrize(
+    ("index", "value"), [(JAW, 0.61), (YAW, 0.79 * SAFE_HIGH[YAW]), (LID, -0.5), (LID, 2.0), (BROW, 1.0)]
+)
+def test_what_is_not_an_extreme_is_left_alone(index, value):
+    wish = only(index, value)
+    assert (follow(ExtremesGuard(ExtremesSettings(), Envelope()), wish, 5) == wish).all()
+
+
+def test_coming_back_in_time_starts_the_second_anew():
+    guard = ExtremesGuard(ExtremesSettings(), Envelope())
+    for _ in range(5):
+        assert (follow(guard, only(JAW, 0.5), 0.9)[:, JAW] == 0.5).all()
+        follow(guard, only(JAW, 0.9), 0.1)
+
+
+def test_the_other_end_stays_free():
+    guard = ExtremesGuard(ExtremesSettings(), Envelope())
+    follow(guard, only(YAW, SAFE_HIGH[YAW]), 3)
+    assert follow(guard, only(YAW, SAFE_LOW[YAW]), 0.5)[-1, YAW] == SAFE_LOW[YAW]
+
+
+def test_the_ends_are_the_narrowed_envelopes():
+    envelope = Envelope().narrowed("Jaw Pitch", low=0.8)
+    track = follow(ExtremesGuard(ExtremesSettings(), envelope), only(JAW, 0.8), 3)
+    assert track[-1, JAW] == pytest.approx(0.88)
+
+
+def test_rest_is_never_moved():
+    envelope = Envelope().narrowed("Jaw Pitch", low=1.0)
+    assert (follow(ExtremesGuard(ExtremesSettings(), envelope), NEUTRAL, 3) == NEUTRAL).all()

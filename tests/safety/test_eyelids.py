@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+
+from x2c_edge.controls import INDEX, NEUTRAL
+from x2c_edge.safety.eyelids import BlinkGuard, both_closed, limit_lids
+
+UL, UR, LL = (INDEX[f"Eyelid {name}"] for name in ("Upper Left", "Upper Right", "Lower Left"))
+DT = 1 / 60
+
+
+def lids(**values):
+    pose = NEUTRAL.copy()
+    for name, value in values.items():
+        pose[{"UL": UL, "UR": UR, "LL": LL}[name]] = value
+    return pose
+
+
+@pytest.mark.parametrize(
+    ("pose", "expected"),
+    [
+        (lids(UL=-1.0, LL=2.0), lids(UL=-0.5, LL=2.0)),
+        (lids(UL=2.0, LL=-1.0), lids(UL=2.0, LL=-0.5)),
+        (lids(UL=-1.0, LL=1.0), lids(UL=-1.0, LL=1.0)),
+        (lids(UL=-1.0, LL=-1.0), lids(UL=-1.0, LL=-1.0)),
+        (lids(UR=-1.0, LL=2.0), lids(UR=-1.0, LL=2.0)),
+    ],
+)
+def test_opposite_extremes_of_one_eye(pose, expected):
+    limit_lids(pose)
+    assert np.array_equal(pose, expected)
+
+
+def test_both_closed_needs_both():
+    assert both_closed(lids(UL=0.0, UR=-0.3), 0.05)
+    assert not both_closed(lids(UL=0.0), 0.05)
+
+
+def held(seconds, wish, guard=None):
+    """The left upper lid over time when ``wish`` is commanded, following without delay."""
+    guard = guard or BlinkGuard(0.05, 1.5, NEUTRAL)
+    pose, track = wish.copy(), []
+    for _ in range(round(seconds / DT)):
+        target = wish.copy()
+        guard.apply(target, pose, wish, DT)
+        pose = target
+        track.append(pose[UL])
+    return np.array(track)
+
+
+def test_a_blink_passes_and_a_held_one_opens():
+    track = held(3.0, lids(UL=0.0))
+    assert (track[:88] == 0.0).all()
+    assert track[round(1.9 / DT)] == 1.0
+    assert track[-1] == 1.0
+
+
+def test_a_wink_opens_one_eye_only():
+    guard = BlinkGuard(0.05, 1.5, NEUTRAL)
+    wish = pose = lids(UL=0.0, UR=0.4)
+    for _ in range(150):
+        target = wish.copy()
+        guard.apply(target, pose, wish, DT)
+        pose = target
+    assert pose[UL] == 1.0
+    assert pose[UR] == 0.4
+
+
+def test_an_opened_eye_is_given_back_when_the_drivers_has_opened():
+    guard = BlinkGuard(0.05, 1.5, NEUTRAL)
+    held(3.0, lids(UL=0.0), guard)
+    assert held(1.0, lids(UL=0.3), guard)[-1] == 1.0
+    assert held(0.1, lids(UL=0.6), guard)[-1] == 0.6
+    assert held(1.0, lids(UL=0.0), guard)[-1] == 0.0
+
+
+def test_noise_around_the_threshold_does_not_restart_the_clock():
+    guard = BlinkGuard(0.05, 1.5, NEUTRAL)
+    for k in range(120):
+        held(DT, lids(UL=0.0 if k % 2 else 0.15), guard)
+    assert held(1.0, lids(UL=0.0), guard)[-1] == 1.0
+
+
+def test_a_gap_counts():
+    guard = BlinkGuard(0.05, 1.5, NEUTRAL)
+    target = lids(UL=0.0)
+    guard.apply(target, lids(UL=0.0), lids(UL=0.0), 10.0)
+    guard.apply(target, lids(UL=0.0), lids(UL=0.0), 1.0)
+    assert target[UL] == 1.0

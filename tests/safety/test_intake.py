@@ -1,0 +1,123 @@
+import math
+
+import numpy as np
+import pytest
+
+from x2c_edge.controls import INDEX, NEUTRAL, SAFE_HIGH, SAFE_LOW
+from x2c_edge.frames import Expression
+from x2c_edge.safety.envelope import Envelope
+from x2c_edge.safety.intake import Intake
+from x2c_edge.safety.one_euro import SmoothingSettings
+from x2c_edge.safety.settings import SupervisorSettings
+
+FRAME = 33_333_333
+PHI, YAW = INDEX["Gaze Target Phi"], INDEX["Head Yaw"]
+LIDS = [INDEX["Eyelid Upper Left"], INDEX["Eyelid Upper Right"]]
+
+
+@pytest.fixture
+def intake():
+    return Intake(SupervisorSettings(), Envelope(), SmoothingSettings())
+
+
+def take(intake, values, now, captured=None, presence=1.0):
+    captured = now if captured is None else captured
+    expression = Expression(1, captured, "test", np.asarray(values), presence, np.zeros((0, 2)))
+    return intake.take(expression, now)
+
+
+def with_nan(*indices):
+    values = NEUTRAL.copy()
+    values[list(indices)] = math.nan
+    return values
+
+
+@pytest.mark.parametrize("huge", [1e308, -1e308, 5.0])
+def test_out_of_range_is_clamped_before_it_is_smoothed(intake, huge):
+    assert take(intake, np.full(30, huge), 0) == "used"
+    assert intake.clamped
+    assert np.array_equal(intake.target[:8], (SAFE_HIGH if huge > 0 else SAFE_LOW)[:8])
+
+
+def test_three_bad_values_are_replaced_by_the_last_good_ones(intake):
+    good = NEUTRAL.copy()
+    good[0:3] = 0.8
+    take(intake, good, 0)
+    assert take(intake, with_nan(0, 1, 2), FRAME) == "used"
+    assert intake.replaced
+    assert (intake.target[0:3] == 0.8).all()
+    assert take(intake, good, 2 * FRAME) == "used"
+    assert not intake.replaced
+
+
+def test_four_bad_values_are_unusable(intake):
+    assert take(intake, with_nan(0, 1, 2, 3), 0) == "unusable"
+    assert intake.newest is None
+
+
+def test_one_bad_value_is_unusable_after_200_ms(intake):
+    verdicts = [take(intake, with_nan(5), k * FRAME) for k in range(9)]
+    assert verdicts == ["used"] * 7 + ["unusable"] * 2
+
+
+def test_bad_values_far_apart_are_no_stream(intake):
+    assert [take(intake, with_nan(5), k * 600_000_000) for k in range(5)] == ["used"] * 5
+
+
+@pytest.mark.parametrize("values", [np.zeros(29), np.zeros((1, 30)), np.zeros(0)])
+def test_the_wrong_shape_is_unusable(intake, values):
+    assert take(intake, values, 0) == "unusable"
+
+
+def test_presence_that_is_no_number_is_unusable(intake):
+    assert take(intake, NEUTRAL, 0, presence=math.nan) == "unusable"
+
+
+def test_an_older_expression_is_late(intake):
+    take(intake, NEUTRAL, 2 * FRAME)
+    assert take(intake, NEUTRAL + 0.1, 2 * FRAME, captured=FRAME) == "late"
+    assert np.array_equal(intake.target, NEUTRAL)
+
+
+def test_a_source_whose_clock_restarted_is_believed_once_the_old_is_worthless(intake):
+    take(intake, NEUTRAL, 10_000_000_000)
+    assert take(intake, NEUTRAL, 11_000_000_000, captured=0) == "late"
+    assert take(intake, NEUTRAL, 11_600_000_000, captured=0) == "used"
+
+
+def test_capture_times_of_the_future_count_as_now(intake):
+    take(intake, NEUTRAL, FRAME, captured=10**18)
+    assert intake.t_capture_ns == FRAME
+
+
+def test_gaze_stays_while_both_upper_lids_are_closed(intake):
+    looking = NEUTRAL.copy()
+    looking[PHI] = 0.4
+    for k in range(10):
+        take(intake, looking, k * FRAME)
+    asleep = NEUTRAL.copy()
+    asleep[LIDS], asleep[PHI] = 0.0, -1.5
+    for k in range(10, 40):
+        take(intake, asleep, k * FRAME)
+    assert intake.target[PHI] == pytest.approx(0.4)
+    one_open = asleep.copy()
+    one_open[LIDS[0]] = 0.6
+    for k in range(40, 70):
+        take(intake, one_open, k * FRAME)
+    assert intake.target[PHI] == pytest.approx(-1.5, abs=0.01)
+
+
+def test_head_has_a_dead_band_and_follows_beyond_it(intake):
+    take(intake, NEUTRAL, 0)
+    track = []
+    for k in range(1, 90):
+        pose = NEUTRAL.copy()
+        pose[YAW] = math.radians(0.25) * math.sin(k / 3)
+        take(intake, pose, k * FRAME)
+        track.append(intake.target[YAW])
+    assert np.ptp(track) == 0.0
+    for k in range(90, 240):
+        pose = NEUTRAL.copy()
+        pose[YAW] = math.radians(10)
+        take(intake, pose, k * FRAME)
+    assert math.degrees(intake.target[YAW]) == pytest.approx(9.7, abs=0.02)

@@ -1,0 +1,467 @@
+"""Every row of the design's table of states, and the rules that need the whole supervisor."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from x2c_edge.controls import INDEX, NEUTRAL, SLEW
+from x2c_edge.errors import BadArgumentError
+from x2c_edge.frames import Flag
+from x2c_edge.safety.envelope import Envelope
+from x2c_edge.safety.settings import SupervisorSettings
+
+BROW = INDEX["Brow Inner Left"]
+JAW, PHI = INDEX["Jaw Pitch"], INDEX["Gaze Target Phi"]
+LIDS = [INDEX["Eyelid Upper Left"], INDEX["Eyelid Upper Right"]]
+RAISED = {"Brow_Inner_Left": 0.9, "Head_Yaw": 0.2}
+
+
+def states(commands):
+    return list(dict.fromkeys(c.state for c in commands))
+
+
+def at_neutral(command):
+    return np.abs(command.values - NEUTRAL).max() < 1e-9
+
+
+def following(drive, **arguments):
+    """A driver that has followed a raised brow for a second."""
+    driver = drive(**arguments).ready()
+    driver.run(1.0, driver.pose(**RAISED))
+    assert driver.supervisor.state == "FOLLOWING"
+    return driver
+
+
+# --- STARTING and NEUTRAL ---------------------------------------------------------------------------
+
+
+def test_starting_sends_nothing(drive):
+    driver = drive()
+    driver.supervisor.reference_ready(driver.now)
+    assert driver.run(1.0, driver.pose(**RAISED)) == []
+    assert driver.supervisor.state == "STARTING"
+
+
+def test_first_command_is_neutral_whatever_is_offered(drive):
+    driver = drive().ready()
+    first, second, *_ = driver.run(0.5, driver.pose(**RAISED))
+    assert np.array_equal(first.values, NEUTRAL)
+    assert (first.seq, second.seq) == (0, 1)
+
+
+def test_neutral_until_there_is_a_reference(drive):
+    driver = drive()
+    driver.supervisor.link_up(driver.now)
+    commands = driver.run(1.0, driver.pose(**RAISED))
+    assert states(commands) == ["NEUTRAL"]
+    assert all(at_neutral(c) and c.flags == Flag.NEUTRAL and c.frame_seq is None for c in commands)
+
+
+def test_recalibrating_eases_to_neutral_and_forgets_what_was_seen(drive):
+    driver = following(drive)
+    driver.supervisor.reference_lost()
+    commands = driver.run(1.2, driver.pose(**RAISED))
+    assert states(commands) == ["NEUTRAL"]
+    assert at_neutral(commands[-1])
+    driver.supervisor.reference_ready(driver.now)
+    assert states(driver.run(0.1)) == ["NEUTRAL"]
+    assert states(driver.run(0.1, driver.pose())) == ["FOLLOWING"]
+
+
+# --- FOLLOWING --------------------------------------------------------------------------------------
+
+
+def test_following_reaches_the_pose_and_names_its_expression(drive):
+    driver = drive().ready()
+    last = driver.run(1.0, driver.pose(**RAISED))[-1]
+    assert last.values[BROW] == pytest.approx(0.9, abs=1e-3)
+    assert (last.state, last.flags, last.pipeline, last.frame_seq) == ("FOLLOWING", 0, "test", driver.frame)
+    assert last.t_capture_ns is not None
+    assert driver.supervisor.reason == ""
+    assert driver.supervisor.last_command is last
+
+
+def test_soft_start_takes_600_ms(drive):
+    driver = drive().ready()
+    track = np.array([c.values[BROW] for c in driver.run(0.8, driver.pose(Brow_Inner_Left=0.9))])
+    assert np.abs(np.diff(track)).max() < 1.6 * 0.4 / 0.6 / 60
+    assert track[17] == pytest.approx(0.7, abs=0.02)
+    assert track[38:] == pytest.approx(0.9, abs=1e-3)
+
+
+def test_out_of_range_and_too_fast_are_flagged_and_counted(drive):
+    driver = following(drive)
+    commands = driver.run(0.1, np.full(30, 1e308))
+    assert all(c.flags & Flag.CLAMPED for c in commands)
+    assert commands[0].flags & Flag.SLEWED
+    step = (commands[1].t_send_ns - commands[0].t_send_ns) * 1e-9 * SLEW
+    assert (np.abs(commands[1].values - commands[0].values) <= step + 1e-12).all()
+    assert driver.supervisor.counters.clamped == 3
+    assert driver.supervisor.counters.slewed >= 1
+
+
+def test_a_narrowed_envelope_holds(drive):
+    driver = drive(envelope=Envelope().narrowed("Brow Inner Left", high=0.6, slew=0.5)).ready()
+    values = np.array([c.values[BROW] for c in driver.run(2.0, driver.pose(Brow_Inner_Left=1.0))])
+    assert values.max() == pytest.approx(0.6)
+    assert np.diff(values).max() <= 0.5 / 60 + 1e-9
+
+
+def test_rest_does_not_tremble_and_a_blink_gets_through(drive):
+    driver = drive().ready()
+    rng = np.random.default_rng(3)
+    still = driver.run(4.0, lambda _: NEUTRAL + rng.normal(0, 0.025, 30))
+    assert np.array([c.values for c in still[-60:]]).std(axis=0).max() <= 0.02
+    closed = driver.pose(Eyelid_Upper_Left=0.0, Eyelid_Upper_Right=0.0)
+    blink = driver.run(0.1, closed) + driver.run(0.2, NEUTRAL)
+    assert min(c.values[LIDS[0]] for c in blink) <= 0.15
+
+
+def test_three_nans_are_replaced_and_flagged(drive):
+    driver = following(drive)
+    values = driver.pose(**RAISED)
+    values[:3] = math.nan
+    driver.offer(values)
+    command = driver.tick()
+    assert command.state == "FOLLOWING"
+    assert command.flags & Flag.DEGRADED
+    assert command.values[BROW] == pytest.approx(0.9, abs=1e-3)
+    assert driver.supervisor.counters.replaced == 1
+
+
+# --- HOLDING ----------------------------------------------------------------------------------------
+
+
+def test_holding_after_150_ms_keeps_the_pose(drive):
+    driver = following(drive)
+    before = driver.supervisor.last_command
+    commands = driver.run(1.2)
+    since = driver.now - before.t_capture_ns
+    assert since < 1_500_000_000
+    held = [c for c in commands if c.state == "HOLDING"]
+    assert states(commands) == ["FOLLOWING", "HOLDING"]
+    assert held[0].t_send_ns - before.t_capture_ns == pytest.approx(0.15e9, abs=0.02e9)
+    assert all(np.array_equal(c.values, held[0].values) for c in held)
+    assert all(c.flags == Flag.HOLD | Flag.DEGRADED for c in held)
+    assert all(c.frame_seq == driver.frame for c in held)
+
+
+def test_age_counts_from_capture(drive):
+    driver = following(drive)
+    driver.run(0.4)
+    for _ in range(6):
+        driver.offer(driver.pose(**RAISED), age_s=0.2)
+        command = driver.tick()
+        assert (command.state, command.frame_seq) == ("HOLDING", driver.frame)
+    driver.offer(driver.pose(**RAISED), age_s=0.1)
+    assert driver.tick().state == "FOLLOWING"
+
+
+def test_a_short_hold_needs_a_short_way_back(drive):
+    driver = following(drive)
+    driver.run(0.2)
+    assert driver.supervisor.state == "HOLDING"
+    commands = driver.run(0.3, driver.pose(Brow_Inner_Left=0.6))
+    assert states(commands) == ["FOLLOWING"]
+    assert commands[-1].values[BROW] == pytest.approx(0.6, abs=0.01)
+
+
+def test_an_interrupted_soft_start_is_still_owed(drive):
+    driver = drive().ready()
+    driver.run(0.1, driver.pose(Brow_Inner_Left=0.9))
+    driver.run(0.17)
+    assert driver.supervisor.state == "HOLDING"
+    track = [c.values[BROW] for c in driver.run(0.8, driver.pose(Brow_Inner_Left=0.9))]
+    assert track[9] < 0.8
+    assert track[-1] == pytest.approx(0.9, abs=1e-3)
+
+
+# --- RETURNING --------------------------------------------------------------------------------------
+
+
+def test_returning_when_older_than_neutral_after(drive):
+    driver = following(drive)
+    captured = driver.supervisor.last_command.t_capture_ns
+    commands = driver.run(3.0)
+    assert states(commands) == ["FOLLOWING", "HOLDING", "RETURNING"]
+    returning = [c for c in commands if c.state == "RETURNING"]
+    assert returning[0].t_send_ns - captured == pytest.approx(1.5e9, abs=0.02e9)
+    assert all(c.flags == Flag.NEUTRAL and c.frame_seq is None for c in returning)
+    arrived = next(c for c in returning if at_neutral(c))
+    assert arrived.t_send_ns - returning[0].t_send_ns == pytest.approx(1e9, abs=0.02e9)
+
+
+def test_a_lost_face_is_held_300_ms_and_then_left_within_a_second(drive):
+    driver = following(drive)
+    lost_at = driver.now
+    commands = []
+    for _ in range(90):
+        driver.supervisor.face_lost(driver.now)
+        commands.append(driver.tick())
+    assert states(commands) == ["HOLDING", "RETURNING"]
+    held = [c for c in commands if c.state == "HOLDING"]
+    returning = [c for c in commands if c.state == "RETURNING"]
+    assert all(c.flags == Flag.HOLD | Flag.FACE_LOST for c in held)
+    assert all(c.flags == Flag.NEUTRAL | Flag.FACE_LOST for c in returning)
+    assert returning[0].t_send_ns - lost_at == pytest.approx(0.3e9, abs=0.02e9)
+    assert at_neutral(commands[-1])
+    assert driver.supervisor.reason == "face lost"
+
+
+def test_a_face_that_comes_back_is_blended_in_over_300_ms(drive):
+    driver = following(drive)
+    driver.supervisor.face_lost(driver.now)
+    driver.run(1.5)
+    track = [c.values[BROW] for c in driver.run(0.5, driver.pose(Brow_Inner_Left=0.9))]
+    assert track[5] < 0.62
+    assert track[19:] == pytest.approx([0.9] * len(track[19:]), abs=1e-3)
+
+
+def test_operator_stop_holds_at_once_then_eases_and_stays(drive):
+    driver = following(drive)
+    driver.supervisor.operator_stop(driver.now)
+    commands = driver.run(2.0, driver.pose(**RAISED))
+    assert states(commands) == ["RETURNING"]
+    assert commands[0].flags == Flag.HOLD
+    assert all(c.flags == Flag.NEUTRAL for c in commands[1:])
+    assert at_neutral(commands[-1])
+    assert driver.supervisor.reason == "operator stop"
+    driver.supervisor.operator_resume(driver.now)
+    track = [c.values[BROW] for c in driver.run(0.8, driver.pose(**RAISED))]
+    assert track[18] == pytest.approx(0.7, abs=0.03)  # soft start
+    assert driver.supervisor.state == "FOLLOWING"
+
+
+def test_a_lost_link_is_met_at_neutral_and_started_softly(drive):
+    driver = following(drive)
+    driver.supervisor.link_lost(driver.now)
+    commands = driver.run(1.2, driver.pose(**RAISED))
+    assert states(commands) == ["RETURNING"]
+    assert at_neutral(commands[-1])
+    driver.supervisor.link_up(driver.now)
+    track = [c.values[BROW] for c in driver.run(0.8, driver.pose(**RAISED))]
+    assert track[18] == pytest.approx(0.7, abs=0.03)
+
+
+def test_the_ease_has_no_jerk_at_its_ends(drive):
+    driver = following(drive)
+    driver.supervisor.operator_stop(driver.now)
+    track = np.array([c.values[BROW] for c in driver.run(1.1)])
+    steps = np.abs(np.diff(track))
+    assert steps[0] < 0.001
+    assert steps[58] < 0.001
+    assert (np.diff(track) <= 0).all()
+
+
+# --- FAULT ------------------------------------------------------------------------------------------
+
+
+def nans(_):
+    return np.full(30, math.nan)
+
+
+def test_a_stream_of_nan_is_a_lost_face_and_after_a_second_a_fault(drive):
+    driver = following(drive)
+    commands = driver.run(3.0, nans)
+    assert states(commands) == ["HOLDING", "RETURNING", "FAULT"]
+    assert all(c.flags & Flag.DEGRADED for c in commands)
+    assert at_neutral(commands[-1])
+    assert "not finite" in driver.supervisor.fault
+    assert driver.supervisor.counters.faults == 1
+
+
+def test_a_fault_stays_until_it_is_reset_and_then_starts_softly(drive):
+    driver = following(drive)
+    driver.supervisor.robot_fault(driver.now, "overheat")
+    commands = driver.run(2.0, driver.pose(**RAISED))
+    assert states(commands) == ["FAULT"]
+    assert at_neutral(commands[-1])
+    assert driver.supervisor.reason == "robot fault: overheat"
+    driver.supervisor.reset(driver.now)
+    assert driver.supervisor.fault is None
+    track = [c.values[BROW] for c in driver.run(0.8, driver.pose(**RAISED))]
+    assert track[18] == pytest.approx(0.7, abs=0.03)
+    assert driver.supervisor.state == "FOLLOWING"
+
+
+def test_five_link_errors_in_two_seconds_are_a_fault_and_four_are_not(drive):
+    driver = following(drive)
+    for _ in range(4):
+        driver.supervisor.link_error(driver.now)
+    driver.run(2.1, driver.pose())
+    for _ in range(4):
+        driver.supervisor.link_error(driver.now)
+        driver.run(0.1, driver.pose())
+    assert driver.supervisor.state == "FOLLOWING"
+    driver.supervisor.link_error(driver.now)
+    assert states(driver.run(0.1, driver.pose())) == ["FAULT"]
+    assert driver.supervisor.reason == "5 link errors within 2 s"
+
+
+def test_reset_forgets_the_link_errors(drive):
+    driver = following(drive)
+    for _ in range(5):
+        driver.supervisor.link_error(driver.now)
+    driver.tick()
+    driver.supervisor.reset(driver.now)
+    driver.supervisor.link_error(driver.now)
+    assert driver.run(0.1, driver.pose())[-1].state == "FOLLOWING"
+
+
+def test_a_fault_before_the_first_link_sends_nothing(drive):
+    driver = drive()
+    driver.supervisor.robot_fault(driver.now, "e-stop")
+    assert driver.tick() is None
+    assert driver.supervisor.state == "FAULT"
+
+
+# --- STOPPED ----------------------------------------------------------------------------------------
+
+
+def test_stopping_eases_says_so_three_times_and_is_silent(drive):
+    driver = following(drive)
+    driver.supervisor.begin_stop(driver.now)
+    commands = driver.run(2.0, driver.pose(**RAISED))
+    assert states(commands) == ["STOPPED"]
+    ends = [c for c in commands if c.flags & Flag.END]
+    assert ends == commands[-3:]
+    assert all(c.flags == Flag.NEUTRAL | Flag.END and at_neutral(c) for c in ends)
+    assert commands[-1].t_send_ns - commands[0].t_send_ns == pytest.approx(1e9, abs=0.06e9)
+    assert driver.supervisor.stopped
+    assert driver.tick() is None
+
+
+def test_stopping_at_neutral_takes_three_ticks(drive):
+    driver = drive()
+    driver.supervisor.link_up(driver.now)
+    driver.run(1.0)
+    driver.supervisor.begin_stop(driver.now)
+    assert not driver.supervisor.stopped
+    assert len(driver.run(0.5)) == 3
+    assert driver.supervisor.stopped
+
+
+def test_stopping_before_the_first_link_sends_nothing(drive):
+    driver = drive()
+    driver.supervisor.begin_stop(driver.now)
+    driver.supervisor.link_up(driver.now)
+    assert driver.supervisor.stopped
+    assert driver.run(0.2) == []
+    assert driver.supervisor.state == "STOPPED"
+
+
+def test_nothing_undoes_a_stop_and_a_fault_is_remembered(drive):
+    driver = following(drive)
+    driver.supervisor.robot_fault(driver.now, "watchdog")
+    driver.run(0.2)
+    driver.supervisor.begin_stop(driver.now)
+    driver.supervisor.reset(driver.now)
+    driver.supervisor.operator_resume(driver.now)
+    driver.run(2.0, driver.pose(**RAISED))
+    assert driver.supervisor.stopped
+    assert driver.supervisor.fault == "robot fault: watchdog"
+
+
+def test_an_ease_goes_on_when_the_stop_comes_in_its_middle(drive):
+    driver = following(drive)
+    driver.supervisor.operator_stop(driver.now)
+    driver.run(0.5)
+    driver.supervisor.begin_stop(driver.now)
+    assert len(driver.run(2.0)) == pytest.approx(0.5 * 60 + 3, abs=2)
+
+
+# --- the rules together -----------------------------------------------------------------------------
+
+
+def test_lips_follow_the_commanded_jaw(drive):
+    driver = drive().ready()
+    pose = driver.pose(Lip_Bottom_Depress_Middle=0.0, Lip_Top_Raise_Middle=0.0)
+    last = driver.run(1.5, pose)[-1].values
+    assert last[INDEX["Lip Bottom Depress Middle"]] == pytest.approx(0.4, abs=1e-3)
+    assert last[INDEX["Lip Top Raise Middle"]] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_commanded_gaze_stays_while_the_lids_are_closed(drive):
+    driver = following(drive)
+    commands = driver.run(
+        1.0, driver.pose(Eyelid_Upper_Left=-0.2, Eyelid_Upper_Right=-0.2, Gaze_Target_Phi=1.0)
+    )
+    closed = [c.values[PHI] for c in commands if (c.values[LIDS] <= 0.05).all()]
+    assert len(closed) > 30
+    assert np.ptp(closed) == 0.0
+
+
+def test_closed_eyes_open_after_a_second_and_a_half(drive):
+    driver = drive().ready()
+    shut = driver.pose(Eyelid_Upper_Left=0.0, Eyelid_Upper_Right=0.0)
+    commands = driver.run(4.0, shut)
+    closed = [c for c in commands if c.values[LIDS[0]] <= 0.05]
+    assert 1.4e9 < closed[-1].t_send_ns - closed[0].t_send_ns < 1.65e9
+    assert commands[-1].values[LIDS[0]] == pytest.approx(1.0)
+
+
+def test_a_jaw_held_wide_open_is_eased(drive):
+    driver = drive().ready()
+    track = np.array([c.values[JAW] for c in driver.run(4.0, driver.pose(Jaw_Pitch=0.5))])
+    assert track.min() == pytest.approx(0.5, abs=1e-3)
+    assert track[-1] == pytest.approx(0.7)
+
+
+def test_hold_is_only_said_of_values_that_the_robot_has(drive):
+    driver = drive().ready()
+    driver.run(1.7, driver.pose(Jaw_Pitch=0.5))
+    held = [c for c in driver.run(1.0) if c.state == "HOLDING"]
+    moving = [b for a, b in pairwise(held) if not np.array_equal(a.values, b.values)]
+    assert moving
+    assert not any(c.flags & Flag.HOLD for c in moving)
+
+
+def test_values_of_a_command_cannot_be_changed(drive):
+    command = following(drive).tick()
+    with pytest.raises(ValueError, match="read-only"):
+        command.values[0] = 5.0
+
+
+def test_a_gap_in_the_ticks_is_no_jump(drive):
+    driver = following(drive)
+    driver.now += 10_000_000_000
+    driver.offer(driver.pose(Brow_Inner_Left=0.0, Gaze_Target_Phi=-2.0))
+    before = driver.supervisor.last_command.values
+    command = driver.tick()
+    assert (np.abs(command.values - before) <= 0.1 * SLEW + 1e-12).all()
+
+
+def test_a_clock_that_goes_back_moves_nothing(drive):
+    driver = following(drive)
+    last = driver.supervisor.last_command
+    driver.offer(driver.pose(Brow_Inner_Left=0.0))
+    command = driver.supervisor.tick(5)
+    assert command.t_send_ns == last.t_send_ns
+    assert np.array_equal(command.values, last.values)
+
+
+def test_counters_know_states_and_travel(drive):
+    driver = following(drive)
+    driver.run(3.0)
+    counters = driver.supervisor.counters
+    assert dict(counters.entries) == {"FOLLOWING": 1, "HOLDING": 1, "RETURNING": 1}
+    assert counters.travel[BROW] == pytest.approx(0.8, abs=0.01)
+    assert counters.commands == driver.supervisor.last_command.seq + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("hold_after", -1.0),
+        ("ease", 0.0),
+        ("blend", math.nan),
+        ("link_errors", 0),
+        ("neutral_after", 0.1),
+        ("extremes_kept", math.inf),
+    ],
+)
+def test_senseless_settings_are_refused(name, value):
+    with pytest.raises(BadArgumentError, match=name):
+        SupervisorSettings(**{name: value})

@@ -1,0 +1,1 @@
+"""What keeps the robot from harm: envelope, rules of the face, smoothing, the supervisor."""

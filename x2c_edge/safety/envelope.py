@@ -1,0 +1,116 @@
+"""Where each control may be and how fast it may move (design, section 7; links.md R1 and R2)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from x2c_edge.controls import (
+    CONTROLS,
+    INDEX,
+    N_CONTROLS,
+    NAMES,
+    NEUTRAL,
+    SAFE_HIGH,
+    SAFE_LOW,
+    SLEW,
+)
+from x2c_edge.errors import BadArgumentError, nearest
+from x2c_edge.safety.lip_limits import limit_lips
+
+
+def _frozen(values: ArrayLike) -> NDArray[np.float64]:
+    array = np.array(values, dtype=np.float64)
+    array.flags.writeable = False
+    return array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Envelope:
+    """Ranges and speeds, each (30,) float64, read-only, paper units (slew per second).
+
+    The default is the deployed robot's; another one may only be narrower and slower. ``BadArgumentError``
+    names the control that is not.
+    """
+
+    low: NDArray[np.float64] = field(default_factory=lambda: SAFE_LOW)
+    high: NDArray[np.float64] = field(default_factory=lambda: SAFE_HIGH)
+    slew: NDArray[np.float64] = field(default_factory=lambda: SLEW)
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high", "slew"):
+            array = _frozen(getattr(self, name))
+            if array.shape != (N_CONTROLS,):
+                raise ValueError(f"{name}: shape ({N_CONTROLS},) expected, not {array.shape}")
+            object.__setattr__(self, name, array)
+        for control in CONTROLS:
+            k = control.index
+            low, high, slew = float(self.low[k]), float(self.high[k]), float(self.slew[k])
+            _check_range(control.name, low, high, control.safe_low, control.safe_high)
+            _check_slew(control.name, slew, control.slew)
+
+    @property
+    def rest(self) -> NDArray[np.float64]:
+        """The pose that the face eases to, (30,), read-only.
+
+        The robot's neutral; where ranges were narrowed past it, moved into them and, as far as they let it,
+        into the lips' conditional ranges, so that easing has an end that it can reach.
+        """
+        pose = self.clamp(NEUTRAL)
+        limit_lips(pose)
+        return _frozen(self.clamp(pose))
+
+    def clamp(self, values: ArrayLike) -> NDArray[np.float64]:
+        """``values`` (..., 30) moved into the ranges, a new array. NaN stays NaN."""
+        return np.asarray(np.clip(values, self.low, self.high), dtype=np.float64)
+
+    def narrowed(
+        self, name: str, low: float | None = None, high: float | None = None, slew: float | None = None
+    ) -> Envelope:
+        """This envelope with one control's range or speed narrowed, in paper units.
+
+        ``BadArgumentError`` for an unknown control and for a value that would widen; it names the
+        control and what is allowed.
+        """
+        if name not in INDEX:
+            raise BadArgumentError(
+                f"unknown control {name!r}{nearest(name, NAMES)}; see controls.py for all 30"
+            )
+        k = INDEX[name]
+        new_low = float(self.low[k]) if low is None else low
+        new_high = float(self.high[k]) if high is None else high
+        new_slew = float(self.slew[k]) if slew is None else slew
+        _check_range(name, new_low, new_high, float(self.low[k]), float(self.high[k]))
+        _check_slew(name, new_slew, float(self.slew[k]))
+        return replace(
+            self,
+            low=_with(self.low, k, new_low),
+            high=_with(self.high, k, new_high),
+            slew=_with(self.slew, k, new_slew),
+        )
+
+
+def _with(array: NDArray[np.float64], index: int, value: float) -> NDArray[np.float64]:
+    changed = np.array(array, dtype=np.float64)
+    changed[index] = value
+    return changed
+
+
+# Both checks are written so that NaN fails them.
+def _check_range(name: str, low: float, high: float, widest_low: float, widest_high: float) -> None:
+    if not widest_low <= low <= high <= widest_high:
+        raise BadArgumentError(
+            f"{name}: range {low:g}..{high:g} is not allowed; it can only be narrowed, within "
+            f"{widest_low:g}..{widest_high:g}"
+        )
+
+
+def _check_slew(name: str, slew: float, fastest: float) -> None:
+    if not (slew > 0 and math.isfinite(slew) and slew <= fastest):
+        raise BadArgumentError(
+            f"{name}: slew {slew:g} per second is not allowed; it can only be lowered: above 0, "
+            f"at most {fastest:g}"
+        )
