@@ -1,0 +1,1 @@
+"""Sources of frames: camera, GStreamer pipeline, video file, image, folder of images."""

@@ -1,0 +1,80 @@
+"""What every source of frames can do, and what it says about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from x2c_edge.frames import Frame
+
+SourceState = Literal["up", "lost", "reopening", "ended"]
+
+
+class EndOfStream(Exception):  # noqa: N818 (an event, not an error)
+    """A source that has an end has reached it."""
+
+
+class SourceLostError(Exception):
+    """A live source stopped delivering (unplugged, stalled, pipeline ended); reopening may help."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """A source's state at one moment.
+
+    frames: delivered by ``read`` since ``open``. dropped: pictures that came from the device and were
+    never delivered (replaced by a newer one, or damaged). reopened: times that a lost device came back.
+    width, height: of the picture in pixels, 0 when not known yet. format: as the device sends it
+    ("MJPG", "YUYV", "NV12", "BGR") or the codec of a file. fps: measured for live sources, nominal for
+    files. last_error: the latest trouble in words, also kept after it is over.
+    """
+
+    state: SourceState
+    frames: int = 0
+    dropped: int = 0
+    reopened: int = 0
+    width: int = 0
+    height: int = 0
+    format: str = ""
+    fps: float = 0.0
+    last_error: str | None = None
+
+
+class Source(Protocol):
+    """Where frames come from. Used by one thread, except ``status``, which any thread may call.
+
+    ``Frame.t_capture_ns`` is on ``time.monotonic_ns()`` for live sources and the media time (first
+    frame usually 0) for files; it grows strictly from frame to frame.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the user called it: a path, a device, a pipeline."""
+
+    @property
+    def live(self) -> bool:
+        """True: the newest frame wins and time passes by itself. False: every frame exists, in order."""
+
+    @property
+    def nominal_fps(self) -> float:
+        """Frames per second as promised by the device or file (after ``open``)."""
+
+    def open(self) -> None:
+        """Start delivering; nothing happens when already open.
+
+        Raises ``NotFoundError`` (missing or unusable) or ``BadArgumentError`` (cannot be as asked).
+        """
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """The next frame, or None when none came within ``timeout_s`` seconds.
+
+        Raises ``EndOfStream`` at the end of a file, ``SourceLostError`` when a live source is gone
+        (``Reopening`` turns that into None and a new attempt), ``NotFoundError`` when a file inside a
+        folder turns out to be unreadable.
+        """
+
+    def close(self) -> None:
+        """Let go of the device or file. ``open`` starts anew."""
+
+    def status(self) -> SourceStatus:
+        """The state now; cheap."""

@@ -1,0 +1,149 @@
+"""One image, or a folder of them, as frames."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from x2c_edge.capture.base import EndOfStream, SourceState, SourceStatus
+from x2c_edge.capture.opencv import contiguous_bytes, cv2
+from x2c_edge.errors import NotFoundError
+from x2c_edge.frames import Frame
+
+DEFAULT_FPS = 30.0
+# Formats that hold one picture; a GIF is opened as a video.
+# fmt: off
+SUFFIXES = frozenset((
+    ".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff",
+    ".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".avif", ".hdr", ".exr",
+))
+# fmt: on
+
+
+def is_image(path: Path) -> bool:
+    """True when the file's first bytes are those of a still image that OpenCV reads."""
+    moving = (".gif", ".mjpg", ".mjpeg")
+    return path.suffix.lower() not in moving and bool(cv2.haveImageReader(str(path)))
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """An image file as (H, W, 3) uint8 BGR, turned upright as its EXIF says.
+
+    Grayscale becomes three equal channels; an alpha channel is left out (the colours as stored). 16-bit
+    samples are taken to span 0..65535 and divided by 257, rounded; floating-point samples are taken to
+    span 0..1 and multiplied by 255, clipped and rounded, NaN as 0.
+
+    Raises ``NotFoundError``, naming the file, when it is missing, empty, damaged or of another type.
+    """
+    try:
+        content = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise NotFoundError(f"image {path} cannot be read: {error.strerror}") from error
+    if content.size == 0:
+        raise NotFoundError(f"image {path} is empty (zero bytes); write it again or leave it out")
+    try:
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    except cv2.error as error:
+        raise NotFoundError(f"image {path} cannot be decoded: {error.err or 'too large'}") from error
+    if image is None:
+        raise NotFoundError(f"image {path} is truncated, damaged or not an image; replace it or leave it out")
+    try:
+        return eight_bit(image)
+    except ValueError as error:
+        raise NotFoundError(f"image {path} {error}; save it as 8-bit PNG or JPEG") from error
+
+
+def eight_bit(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Samples to uint8 by the rule of ``read_image``. Raises ``ValueError`` for other sample types."""
+    if image.dtype == np.uint8:
+        return contiguous_bytes(image)
+    if image.dtype == np.uint16:
+        return contiguous_bytes((image.astype(np.uint32) + 128) // 257)
+    if image.dtype.kind == "f":
+        return contiguous_bytes(np.rint(np.clip(np.nan_to_num(image), 0.0, 1.0) * 255.0))
+    raise ValueError(f"has {image.dtype} samples, which are not read here")
+
+
+def natural_order(path: Path) -> list[tuple[int, str]]:
+    """Sort key under which frame2 comes before frame10."""
+    parts = re.findall(r"\d+|\D+", path.name.lower())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts] + [(-2, path.name)]
+
+
+class Images:
+    """Image files as a sequence at a fixed rate: frame k has time k / fps."""
+
+    live = False
+
+    def __init__(self, name: str, paths: list[Path], fps: float | None = None) -> None:
+        self.name = name
+        self.nominal_fps = fps or DEFAULT_FPS
+        self._paths = paths
+        self._frames = 0
+        self._state: SourceState = "up"
+        self._width = self._height = 0
+        self._opened = False
+        self._last_error: str | None = None
+
+    @property
+    def is_still(self) -> bool:
+        """One picture only: played in real time it stays in view, like what a camera sees of it."""
+        return len(self._paths) == 1
+
+    def open(self) -> None:
+        """Raises ``NotFoundError`` for the first file that is empty or does not begin like an image."""
+        if self._opened:
+            return
+        for path in self._paths:
+            if path.stat().st_size == 0:
+                raise NotFoundError(f"image {path} is empty (zero bytes); write it again or leave it out")
+            if not cv2.haveImageReader(str(path)):
+                raise NotFoundError(f"image {path} is damaged or not an image; replace it or leave it out")
+        self._frames, self._state, self._last_error, self._opened = 0, "up", None, True
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """The next image at once; ``timeout_s`` is for sources that wait."""
+        if not self._opened or self._frames == len(self._paths):
+            self._state = "ended"
+            raise EndOfStream(self.name)
+        try:
+            image = read_image(self._paths[self._frames])
+        except NotFoundError as error:
+            self._state, self._last_error = "ended", str(error)
+            raise
+        self._height, self._width = image.shape[:2]
+        t_ns = round(self._frames * 1e9 / self.nominal_fps)
+        self._frames += 1
+        return Frame(seq=self._frames - 1, t_capture_ns=t_ns, image=image)
+
+    def close(self) -> None:
+        self._opened = False
+
+    def status(self) -> SourceStatus:
+        return SourceStatus(
+            state=self._state,
+            frames=self._frames,
+            width=self._width,
+            height=self._height,
+            format="image",
+            fps=self.nominal_fps,
+            last_error=self._last_error,
+        )
+
+
+def image_folder(folder: Path, fps: float | None = None) -> Images:
+    """The images of a folder (not of its sub-folders) in natural order; other files are passed over.
+
+    Raises ``NotFoundError`` when there is none.
+    """
+    paths = sorted(
+        (path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES),
+        key=natural_order,
+    )
+    if not paths:
+        raise NotFoundError(f"no images in folder {folder} (looked for .jpg, .png, .bmp, .webp, .tif ...)")
+    return Images(str(folder), paths, fps)
