@@ -1,0 +1,73 @@
+"""The governor's decisions on made-up plan times (its own clock, no real time)."""
+
+from __future__ import annotations
+
+from x2c_edge.runtime.governor import HOLD, Governor
+
+MS = 1_000_000
+
+
+def drive(governor: Governor, start_ns: int, frames: int, plan_ms: float, age_ms: float = 2.0) -> int:
+    """Frames at 30 Hz with constant times; returns the clock afterwards."""
+    for _ in range(frames):
+        governor.finished(start_ns, int(age_ms * MS), int(plan_ms * MS))
+        start_ns += 33 * MS
+    return start_ns
+
+
+def governor() -> Governor:
+    return Governor(("two-stage", "single-stage"), budget_ns=50 * MS, tick_ns=16 * MS)
+
+
+def test_stays_in_the_best_gear_while_it_fits() -> None:
+    g = governor()
+    drive(g, 0, 300, plan_ms=20)
+    assert g.gear == "two-stage"
+    assert g.shift_count == 0
+
+
+def test_shifts_down_after_exactly_three_misses_in_a_row() -> None:
+    g = governor()
+    now = drive(g, 0, 2, plan_ms=40)
+    assert g.gear == "two-stage"
+    drive(g, now, 1, plan_ms=40)
+    assert g.gear == "single-stage"
+    assert "3 frames" in g.shifts[-1].why
+
+
+def test_predicts_a_miss_from_the_age_alone() -> None:
+    g = governor()
+    now = drive(g, 0, 100, plan_ms=25, age_ms=2)
+    drive(g, now, 3, plan_ms=5, age_ms=12)  # these made it; the p95 of 25 ms says the next would not
+    assert g.gear == "single-stage"
+
+
+def test_hold_is_the_last_gear_and_is_left_when_the_cheapest_fits_again() -> None:
+    g = governor()
+    now = drive(g, 0, 6, plan_ms=60)
+    assert g.gear == HOLD
+    assert g.running == "single-stage"
+    assert g.finished(now, 2 * MS, 60 * MS) is False
+    # 64 good frames push the slow ones out of the p95 window, then 2 s of calm are needed.
+    drive(g, now, 64 + 70, plan_ms=10)
+    assert g.gear == "single-stage"
+
+
+def test_up_needs_two_calm_seconds_with_margin() -> None:
+    g = governor()
+    now = drive(g, 0, 3, plan_ms=36)
+    assert g.gear == "single-stage"
+    # two-stage was seen at 36 ms: 2 + 36 + 16 > 0.8 * 50, so it must fade first.
+    now = drive(g, now, 55, plan_ms=5)
+    assert g.gear == "single-stage"
+    drive(g, now, 400, plan_ms=5)
+    assert "two-stage" in {shift.after for shift in g.shifts}
+
+
+def test_an_isolated_miss_changes_nothing() -> None:
+    g = governor()
+    now = drive(g, 0, 100, plan_ms=10)
+    for _ in range(20):
+        now = drive(g, now, 1, plan_ms=45)
+        now = drive(g, now, 30, plan_ms=10)
+    assert g.gear == "two-stage"

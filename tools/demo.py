@@ -1,0 +1,77 @@
+"""``make demo``: a real human face in; controls, a side-by-side video and a latency plot out.
+
+The face comes from --clip, else camera 0, else a photograph that ships inside scikit-image (NASA's
+portrait of the astronaut Eileen Collins, public domain), moved by ``tools.animate_portrait``.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import typer
+
+from x2c_edge.pipelines.reference import Reference
+
+SECONDS = 10
+
+
+def main(
+    clip: Path | None = typer.Option(None, help="a video of a face"),
+    out: Path = typer.Option(Path("demo"), help="folder for what is made"),
+) -> None:
+    """Run the main job twice on a clip: once in order for the video, once at real time for the latency."""
+    out.mkdir(parents=True, exist_ok=True)
+    video, controls, plot = out / "side_by_side.mp4", out / "controls.jsonl", out / "latency.png"
+    edge = [sys.executable, "-m", "x2c_edge.cli.main"]
+    if clip is None and Path("/dev/video0").exists():
+        print(f"camera 0, {SECONDS} seconds: look at it, relaxed at first, then make faces")
+        run([*edge, "run", "--camera", "0", "--duration", str(SECONDS), "--link", f"jsonl:{controls}",
+             "--save-video", str(video)])  # fmt: skip
+        run([*edge, "profile", "--camera", "0", "--duration", str(SECONDS), "--plot", str(plot)])
+    else:
+        driver: list[str] = []
+        if clip is None:
+            print("no CLIP and no camera: moving a photograph (scikit-image's astronaut)")
+            clip, reference = out / "portrait.mp4", out / "portrait_reference.json"
+            write_portrait(clip, reference)
+            driver = ["--reference", str(reference)]  # she smiles at rest, which calibration objects to
+        source = ["--input", str(clip), *driver]
+        run([*edge, "run", *source, "--fast", "--link", f"jsonl:{controls}", "--save-video", str(video)])
+        run([*edge, "profile", *source, "--duration", str(SECONDS), "--plot", str(plot)])
+    print("\nmade:")
+    for path, what in (
+        (video, "camera | the 30 controls"),
+        (controls, "one line per command"),
+        (plot, "latency"),
+    ):
+        print(f"  {path}   {what}")
+
+
+def run(command: list[str]) -> None:
+    print("$ x2c-edge", *command[3:], flush=True)
+    code = subprocess.run(command).returncode
+    if code:
+        sys.exit(code)
+
+
+def write_portrait(path: Path, reference: Path) -> None:
+    """The animated photograph as a video, and its face at rest as the driver's neutral."""
+    from skimage.data import astronaut
+
+    from tools.animate_portrait import animate, measure
+
+    picture = cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR)
+    rest = measure(picture)
+    Reference(rest.values, rest.rotation).save(reference)
+    height, width = picture.shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30.0, (width, height))
+    for frame in animate(picture, rest.landmarks, 30.0, SECONDS):
+        writer.write(frame)
+    writer.release()
+
+
+if __name__ == "__main__":
+    typer.run(main)

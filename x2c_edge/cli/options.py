@@ -1,0 +1,62 @@
+"""Options that ``run`` and ``profile`` share, and how they become settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from x2c_edge.config import Settings
+
+Camera = Annotated[
+    str | None,
+    typer.Option(metavar="N|DEVICE|gst:...", help="Camera number, device path or GStreamer pipeline."),
+]
+Input = Annotated[
+    str | None, typer.Option(metavar="FILE|DIR|URI", help="Video, image or folder instead of a camera.")
+]
+Pack = Annotated[str | None, typer.Option(metavar="NAME|PATH", help="Model pack (default: default).")]
+Pipeline = Annotated[str | None, typer.Option(help="auto, two-stage or single-stage.")]
+Backend = Annotated[str | None, typer.Option(help="auto, tensorrt or torch.")]
+Links = Annotated[
+    list[str] | None,
+    typer.Option("--link", metavar="URI", help="Where commands go; may be given several times."),
+]
+BudgetMs = Annotated[float | None, typer.Option(help="Capture to wire, milliseconds (default 50).")]
+Rate = Annotated[int | None, typer.Option(help="Commands per second (default 60).")]
+Width = Annotated[int | None, typer.Option(help="Camera picture width, pixels.")]
+Height = Annotated[int | None, typer.Option(help="Camera picture height, pixels.")]
+Fps = Annotated[float | None, typer.Option(help="Camera frames per second.")]
+Format = Annotated[str | None, typer.Option(help="Camera pixel format: auto, MJPG, YUYV, NV12 or BGR.")]
+Fast = Annotated[
+    bool, typer.Option("--fast", help="Every frame of a file, as quickly as it can, on the file's clock.")
+]
+Duration = Annotated[float | None, typer.Option(min=0.0, metavar="S", help="Stop after this many seconds.")]
+Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings in TOML.")]
+Mirror = Annotated[
+    bool | None, typer.Option("--mirror/--no-mirror", help="The person's left drives the robot's right.")
+]
+ReferenceFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="The driver's neutral, saved earlier with --save-reference."),
+]
+Threads = Annotated[
+    int | None, typer.Option(min=0, help="CPU threads of the network (0: half of the cores).")
+]
+
+
+def settings_from(
+    config: Path | None, *, run: dict[str, Any], capture: dict[str, Any], **other: dict[str, Any]
+) -> Settings:
+    """The settings tree of a command line; what is None keeps the file's or the default's value."""
+    from x2c_edge import config as tree
+    from x2c_edge.errors import BadArgumentError
+
+    if capture.get("camera") is not None and capture.get("input") is not None:
+        raise BadArgumentError("--camera and --input: give one of them")
+    camera = capture.get("camera")
+    if isinstance(camera, str) and camera.isdecimal():
+        capture["camera"] = int(camera)
+    return tree.load(config, {"run": run, "capture": capture, **other})

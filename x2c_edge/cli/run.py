@@ -1,0 +1,81 @@
+"""``x2c-edge run``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from x2c_edge.cli import options as o
+
+if TYPE_CHECKING:
+    from x2c_edge.runtime.session import Session
+
+
+def run(
+    camera: o.Camera = None,
+    input: o.Input = None,
+    pack: o.Pack = None,
+    pipeline: o.Pipeline = None,
+    backend: o.Backend = None,
+    link: o.Links = None,
+    budget_ms: o.BudgetMs = None,
+    rate: o.Rate = None,
+    fast: o.Fast = False,
+    save_video: Annotated[
+        Path | None, typer.Option(metavar="FILE.mp4", help="Side by side: the camera and the 30 controls.")
+    ] = None,
+    duration: o.Duration = None,
+    config: o.Config = None,
+    mirror: o.Mirror = None,
+    reference: o.ReferenceFile = None,
+    save_reference: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep the driver's neutral for --reference.")
+    ] = None,
+    width: o.Width = None,
+    height: o.Height = None,
+    fps: o.Fps = None,
+    format: o.Format = None,
+    threads: o.Threads = None,
+) -> None:
+    """Follow a face and drive the robot. Ctrl-C eases the robot to neutral first."""
+    from x2c_edge.cli.live_panel import panel_for
+    from x2c_edge.runtime.session import Outputs, Session
+
+    settings = o.settings_from(
+        config,
+        run={
+            "pack": pack,
+            "pipeline": pipeline,
+            "backend": backend,
+            "link": tuple(link) if link else None,
+            "budget_ms": budget_ms,
+            "rate": rate,
+            "threads": threads,
+        },
+        capture={
+            "camera": camera, "input": input, "width": width, "height": height, "fps": fps, "format": format,
+        },
+        motion={"mirror": mirror},
+        calibration={"reference": reference},
+    )  # fmt: skip
+    outputs = Outputs(fast=fast, save_video=save_video, save_reference=save_reference, duration_s=duration)
+    panel = panel_for(sys.stderr)
+    session = Session(settings, outputs, panel.update)
+    stop_on_signals(session)
+    with panel:
+        try:
+            session.run()
+        finally:
+            panel.finish(session.snapshot())
+
+
+def stop_on_signals(session: Session) -> None:
+    """SIGINT and SIGTERM ease to neutral and end; SIGUSR1 takes the driver's neutral anew."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: session.stop())
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, lambda *_: session.vision.recalibrate())

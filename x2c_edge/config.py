@@ -1,0 +1,162 @@
+"""Settings: one typed tree, filled from defaults, a TOML file, then the command line.
+
+Every error names the key and what is allowed there. The tree mirrors the rooms; the rooms' own
+settings classes are filled from it in ``runtime/session.py``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from x2c_edge.controls import NAMES, Group
+from x2c_edge.errors import BadArgumentError, nearest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Run(_Section):
+    """The loop. budget_ms: capture to wire. rate: commands per second. threads: of the net (0 = auto)."""
+
+    pack: str | None = None
+    pipeline: Literal["auto", "two-stage", "single-stage"] = "auto"
+    backend: Literal["auto", "tensorrt", "torch"] = "auto"
+    link: tuple[str, ...] = ()
+    budget_ms: Annotated[float, Field(ge=5, le=1000)] = 50.0
+    rate: Annotated[int, Field(ge=1, le=120)] = 60
+    threads: Annotated[int, Field(ge=0, le=64)] = 0
+
+
+class Capture(_Section):
+    """Wishes to a camera. format as the device names it."""
+
+    camera: int | str | None = None
+    input: str | None = None
+    width: Annotated[int, Field(gt=0, le=16384)] | None = None
+    height: Annotated[int, Field(gt=0, le=16384)] | None = None
+    fps: Annotated[float, Field(gt=0, le=1000)] | None = None
+    format: Literal["auto", "MJPG", "YUYV", "NV12", "BGR"] = "auto"
+
+
+class Face(_Section):
+    """detector: a YuNet ONNX file to use instead of OpenCV's bundled Haar cascade."""
+
+    detector: Path | None = None
+    lost_after: Annotated[int, Field(ge=1, le=100)] = 4
+
+
+class Motion(_Section):
+    """gain: multiplies the motion of a group of controls. mirror: swap the robot's sides."""
+
+    mirror: bool = False
+    gain: dict[Group, Annotated[float, Field(ge=0, le=3)]] = {}
+
+
+class Calibration(_Section):
+    """How the driver's neutral is taken. reference: a saved one to use instead."""
+
+    reference: Path | None = None
+    seconds: Annotated[float, Field(ge=0.2, le=10)] = 1.0
+    timeout: Annotated[float, Field(ge=1, le=600)] = 4.0
+
+
+class Filter(_Section):
+    """One-Euro: cutoff at rest (Hz), cutoff gained per unit of speed, cutoff of the speed (Hz)."""
+
+    min_cutoff: Positive
+    beta: NonNegative
+    d_cutoff: Positive = 1.0
+
+
+class Limit(_Section):
+    """Narrows one control, in paper units (radians for angles, per second for slew)."""
+
+    low: float | None = None
+    high: float | None = None
+    slew: float | None = None
+
+
+class Safety(_Section):
+    """Times in seconds. limits and smoothing by control name and by group."""
+
+    hold_after: Annotated[float, Field(gt=0, le=5)] = 0.15
+    neutral_after: Annotated[float, Field(gt=0, le=60)] = 1.5
+    ease: Annotated[float, Field(ge=0.1, le=10)] = 1.0
+    limits: dict[str, Limit] = {}
+    smoothing: dict[Group, Filter] = {}
+
+
+class Settings(_Section):
+    """The whole tree."""
+
+    run: Run = Run()
+    capture: Capture = Capture()
+    face: Face = Face()
+    motion: Motion = Motion()
+    calibration: Calibration = Calibration()
+    safety: Safety = Safety()
+
+
+def load(path: Path | None, overrides: dict[str, dict[str, Any]] | None = None) -> Settings:
+    """Defaults, then the TOML file, then ``overrides`` (section -> key -> value; None is "not given")."""
+    data: dict[str, Any] = {}
+    where = "command line"
+    if path is not None:
+        where = str(path)
+        try:
+            data = tomllib.loads(path.read_text())
+        except OSError as error:
+            raise BadArgumentError(f"config {path}: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BadArgumentError(f"config {path}: not TOML: {error}") from None
+    for section, values in (overrides or {}).items():
+        given = {key: value for key, value in values.items() if value is not None}
+        if given:
+            current = data.setdefault(section, {})
+            if isinstance(current, dict):
+                current.update(given)
+    try:
+        settings = Settings.model_validate(data)
+    except ValidationError as error:
+        raise BadArgumentError(f"{where}: {_describe(error)}") from None
+    for name in settings.safety.limits:
+        if name not in NAMES:
+            raise BadArgumentError(f"{where}: safety.limits.{name!r}: unknown control{nearest(name, NAMES)}")
+    return settings
+
+
+def _describe(error: ValidationError) -> str:
+    """The first complaint in one line: the key, what is wrong, and what is allowed."""
+    first = error.errors()[0]
+    location = [str(part) for part in first["loc"]]
+    key = ".".join(part for part in location if not part.startswith(("function-", "literal[", "[key]")))
+    if first["type"] == "extra_forbidden":
+        known = _keys_of(location[:-1])
+        return f"unknown key '{key}'{nearest(location[-1], known)}; allowed here: {', '.join(known)}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key} = {first['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _keys_of(location: list[str]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for part in location:
+        field = model.model_fields.get(part)
+        inner = field.annotation if field is not None else None
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+        else:  # a table with free keys (limits, smoothing)
+            model = Limit if "limits" in location else Filter
+    return list(model.model_fields)

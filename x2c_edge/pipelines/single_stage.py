@@ -1,0 +1,91 @@
+"""Single-stage (X2CNet-S): one network from the human crop to controls, landmarks and pose."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from x2c_edge import _kernels
+from x2c_edge.backends.base import Backend
+from x2c_edge.controls import N_CONTROLS
+from x2c_edge.errors import NotFoundError
+from x2c_edge.frames import FaceCrop
+from x2c_edge.nets.landmarks import LANDMARK_IDS
+from x2c_edge.packs import Pack
+from x2c_edge.pipelines.base import Measurement
+from x2c_edge.pipelines.plan import Plan
+from x2c_edge.pipelines.rotation import about_view, rotation_matrix
+
+SUPERSAMPLE_ABOVE = 1.5  # frame pixels per crop pixel from which bilinear sampling would alias
+
+
+class SingleStagePipeline:
+    """Steps: crop, net, decode. Buffers are made here; a frame allocates only its Measurement."""
+
+    name = "single-stage"
+
+    def __init__(self, pack: Pack, backend: Backend, threads: int = 1) -> None:
+        if "single_stage" not in pack.nets:
+            raise NotFoundError(f"pack '{pack.name}' has no single-stage net; use another pack or pipeline")
+        net = pack.nets["single_stage"]
+        self.crop_size = net.input.size
+        self.crop_scale = float(net.options["crop_scale"])
+        self._input = net.input
+        self._threads = threads
+        points = len(LANDMARK_IDS)
+        self._x = backend.buffer((1, 3, self.crop_size, self.crop_size))
+        self._row = backend.buffer((1, 1 + 2 * points + 3 + N_CONTROLS))
+        self._crop: FaceCrop | None = None
+        self._measurement: Measurement | None = None
+        self.plan = Plan()
+        self.plan.add("crop", self._sample)
+        self.plan.add("net", backend.bind(net, self._x, self._row))
+        self.plan.add("decode", self._decode)
+
+    def measure(self, crop: FaceCrop) -> Measurement:
+        """Presence, landmarks, pose and controls of the face in ``crop``."""
+        self._crop = crop
+        self.plan.run()
+        assert self._measurement is not None
+        return self._measurement
+
+    def _sample(self) -> None:
+        assert self._crop is not None
+        crop, frame = self._crop, self._crop.frame
+        zoom = math.hypot(crop.affine[0, 0], crop.affine[1, 0])
+        _kernels.crop_normalize(
+            frame.image,
+            crop.affine,
+            self._x[0],
+            format=frame.format,
+            order=self._input.order,
+            mean=self._input.mean,
+            std=self._input.std,
+            taps=min(4, math.ceil(zoom)) if zoom > SUPERSAMPLE_ABOVE else 1,
+            threads=self._threads,
+        )
+
+    def _decode(self) -> None:
+        assert self._crop is not None
+        row = self._row[0].astype(np.float64)
+        points = 2 * len(LANDMARK_IDS)
+        half = self.crop_size / 2
+        crop_points = row[1 : 1 + points].reshape(-1, 2) * half + (self.crop_size - 1) / 2
+        affine = self._crop.affine
+        yaw, pitch, roll = row[1 + points : 4 + points]
+        turn = math.atan2(affine[1, 0], affine[0, 0])  # the crop's rotation in the frame, y down
+        self._measurement = Measurement(
+            values=row[4 + points :],
+            rotation=about_view(-turn) @ rotation_matrix(yaw, pitch, roll),
+            landmarks=crop_points @ affine[:, :2].T + affine[:, 2],
+            presence=1.0 / (1.0 + math.exp(-min(max(row[0], -40.0), 40.0))),
+            sharpness=sharpness(self._x[0, 1]),
+        )
+
+
+def sharpness(plane: NDArray[np.float32]) -> float:
+    """Mean absolute difference of neighbours over the standard deviation; about 0.05 when blurred."""
+    step = float(np.abs(plane[::2, 1:] - plane[::2, :-1]).mean())
+    return step / (float(plane[::2].std()) + 1e-6)

@@ -1,0 +1,132 @@
+"""What ``x2c-edge doctor`` looks at."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from x2c_edge import _kernels, packs
+from x2c_edge.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """needed: without it ``run`` cannot work at all."""
+
+    what: str
+    ok: bool
+    found: str
+    fix: str = ""
+    needed: bool = False
+
+
+def checkup() -> list[Finding]:
+    """Every finding, the needed ones first. Starts nothing, changes nothing."""
+    checks: tuple[Callable[[], Finding], ...] = (
+        _kernel, _pack, _torch, _video, _gpu, _tensorrt, _cameras, _gstreamer, _serial, _priority,
+    )  # fmt: skip
+    return [check() for check in checks]
+
+
+def _kernel() -> Finding:
+    cuda = "with CUDA" if _kernels.cuda_built() else "CPU only"
+    return Finding("kernels", True, f"{cuda}, {platform.machine()}, {os.cpu_count()} cores", needed=True)
+
+
+def _pack() -> Finding:
+    try:
+        pack = packs.open_pack()
+    except UserError as error:
+        return Finding(
+            "default pack", False, str(error), "pip install --force-reinstall x2c-edge", needed=True
+        )
+    return Finding("default pack", True, f"{pack.pipeline}, {pack.path}", needed=True)
+
+
+def _torch() -> Finding:
+    if importlib.util.find_spec("torch") is None:
+        return Finding("torch", False, "not installed", "pip install 'x2c-edge[torch]'", needed=True)
+    from importlib.metadata import version
+
+    return Finding("torch", True, version("torch"), needed=True)
+
+
+def _video() -> Finding:
+    return Finding("video files", True, f"OpenCV {cv2.__version__}", needed=True)
+
+
+def _gpu() -> Finding:
+    count = _kernels.cuda_device_count()
+    if count:
+        return Finding("CUDA device", True, f"{count} found")
+    return Finding(
+        "CUDA device", False, "none: the CPU does the work", "install NVIDIA's driver, if there is a GPU"
+    )
+
+
+def _tensorrt() -> Finding:
+    if importlib.util.find_spec("tensorrt") is None:
+        return Finding(
+            "TensorRT",
+            False,
+            "not installed",
+            "on a Jetson it comes with JetPack: sudo apt install nvidia-jetpack",
+        )
+    return Finding("TensorRT", True, "installed")
+
+
+def _cameras() -> Finding:
+    devices = sorted(str(p) for p in Path("/dev").glob("video*"))
+    if not devices:
+        return Finding("cameras", False, "no /dev/video*", "plug one in, or use --input FILE")
+    closed = [d for d in devices if not os.access(d, os.R_OK | os.W_OK)]
+    if closed:
+        return Finding(
+            "cameras",
+            False,
+            f"no permission for {closed[0]}",
+            "sudo usermod -aG video $USER, then log in again",
+        )
+    return Finding("cameras", True, ", ".join(devices))
+
+
+def _gstreamer() -> Finding:
+    built = any("GStreamer" in line and "YES" in line for line in cv2.getBuildInformation().splitlines())
+    if built:
+        return Finding("GStreamer", True, "OpenCV is built with it")
+    return Finding("GStreamer", False, "OpenCV is built without it: no gst: sources", "see docs/cameras.md")
+
+
+def _serial() -> Finding:
+    ports = sorted(
+        str(p) for pattern in ("ttyUSB*", "ttyACM*", "ttyTHS*") for p in Path("/dev").glob(pattern)
+    )
+    if not ports:
+        return Finding("serial ports", False, "none", "plug the robot in, or use --link jsonl:FILE")
+    closed = [p for p in ports if not os.access(p, os.R_OK | os.W_OK)]
+    if closed:
+        return Finding(
+            "serial ports",
+            False,
+            f"no permission for {closed[0]}",
+            "sudo usermod -aG dialout $USER, then log in again",
+        )
+    return Finding("serial ports", True, ", ".join(ports))
+
+
+def _priority() -> Finding:
+    # RLIMIT_NICE counts from 20 downwards: 30 allows nice -10.
+    allowed = os.geteuid() == 0 or resource.getrlimit(resource.RLIMIT_NICE)[0] >= 30
+    if allowed:
+        return Finding("tick priority", True, "the actuation tick may run before vision")
+    return Finding(
+        "tick priority", False, "normal: the tick competes with vision",
+        "echo \"$USER - nice -10\" | sudo tee -a /etc/security/limits.conf",
+    )  # fmt: skip

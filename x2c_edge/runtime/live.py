@@ -1,0 +1,259 @@
+"""The live loop: capture, vision, actuation and telemetry threads (design, section 6)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from x2c_edge.capture.base import EndOfStream, Source
+from x2c_edge.errors import NotFoundError
+from x2c_edge.frames import Command, Frame
+from x2c_edge.links.base import Link
+from x2c_edge.runtime.governor import Governor
+from x2c_edge.runtime.latency import LatencyBook
+from x2c_edge.runtime.mailbox import Mailbox
+from x2c_edge.runtime.recorder import Recorder
+from x2c_edge.runtime.vision import Sight, Vision
+from x2c_edge.safety.supervisor import Supervisor
+
+READ_TIMEOUT_S: Final = 0.1
+TELEMETRY_PERIOD_S: Final = 0.25
+LINK_CHECK_EVERY: Final = 6  # ticks
+CLOSE_TIMEOUT_S: Final = 1.0
+
+
+class LiveRun:
+    """Runs until ``stop`` (from any thread or a signal handler), the source's end, or a time limit.
+
+    ``run`` blocks; it returns when the face is back at neutral and every link is closed.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        vision: Vision,
+        governor: Governor,
+        supervisor: Supervisor,
+        links: Sequence[Link],
+        book: LatencyBook,
+        *,
+        budget_ns: int,
+        rate_hz: int,
+        recorder: Recorder | None = None,
+        on_telemetry: Callable[[], None] | None = None,
+        duration_s: float | None = None,
+        max_frames: int | None = None,
+    ) -> None:
+        self._source, self._vision, self._governor = source, vision, governor
+        self._supervisor, self._links, self._book = supervisor, links, book
+        self._budget_ns, self._period_ns = budget_ns, round(1e9 / rate_hz)
+        self._recorder, self._on_telemetry = recorder, on_telemetry
+        self._duration_s, self._max_frames = duration_s, max_frames
+        self._frames: Mailbox[Frame] = Mailbox()
+        self._sights: Mailbox[Sight] = Mailbox()
+        self._stopping = threading.Event()  # ease to neutral and end
+        self._finished = threading.Event()  # the last command has left
+        self._failure: BaseException | None = None
+        self._finish_times: deque[float] = deque(maxlen=64)
+        self._processed = 0
+        self._too_old = 0
+        self._last_frame_on_wire: int | None = None
+        self._start_s = time.monotonic()
+        self._end_s: float | None = None
+        self.hint = ""  # what the driver should do now
+
+    def stop(self) -> None:
+        """Ease to neutral, then end."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Raises whatever ended a thread that should not have ended."""
+        self._start_s = time.monotonic()
+        workers = [
+            threading.Thread(target=self._guard, args=(work,), name=name, daemon=True)
+            for name, work in (("capture", self._capture), ("vision", self._look), ("telemetry", self._tell))
+        ]
+        for worker in workers:
+            worker.start()
+        try:
+            self._actuate()
+        finally:
+            self._stopping.set()
+            self._finished.set()
+            for worker in workers:
+                worker.join(timeout=3.0)
+            for link in self._links:
+                link.close(CLOSE_TIMEOUT_S)
+            self._end_s = time.monotonic()
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def processed(self) -> int:
+        """Frames that vision has finished."""
+        return self._processed
+
+    @property
+    def skipped(self) -> int:
+        """Frames that vision never took, or took too late."""
+        return self._too_old + self._frames.replaced
+
+    @property
+    def elapsed_s(self) -> float:
+        return (self._end_s or time.monotonic()) - self._start_s
+
+    def recent_fps(self) -> float:
+        """Frames that vision finished within the last second."""
+        now = time.monotonic()
+        return float(sum(now - t <= 1.0 for t in list(self._finish_times)))
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            self._failure = self._failure or error
+            self._stopping.set()
+
+    # --- capture ----------------------------------------------------------------------------------
+
+    def _capture(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                frame = self._source.read(READ_TIMEOUT_S)
+                if frame is not None:
+                    self._frames.post(frame)
+        except EndOfStream:
+            # Vision gets the time to finish the last frame before the face is sent home.
+            time.sleep(2 * self._budget_ns / 1e9)
+            self._stopping.set()
+        finally:
+            self._source.close()
+
+    # --- vision -----------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        book, governor = self._book, self._governor
+        while not self._stopping.is_set():
+            frame = self._frames.take(READ_TIMEOUT_S)
+            if frame is None:
+                continue
+            start_ns = time.monotonic_ns()
+            age_ns = start_ns - frame.t_capture_ns
+            book.stage("queue").add(age_ns)
+            if age_ns > self._budget_ns:
+                self._too_old += 1
+                book.skips += 1
+                continue
+            sight = self._vision.process(frame, governor.running)
+            self.hint = sight.hint
+            usable = True
+            if sight.landmarks is not None:
+                usable = governor.finished(time.monotonic_ns(), age_ns, sight.total_ns)
+            if usable:
+                self._sights.post(sight)
+            if self._recorder is not None:
+                self._recorder.offer(sight)
+            self._processed += 1
+            done_ns = time.monotonic_ns()
+            self._finish_times.append(done_ns / 1e9)
+            if sight.landmarks is not None:
+                book.capture_to_controls.add(done_ns - frame.t_capture_ns)
+            book.overhead.add(done_ns - start_ns - sight.steps_ns)
+            if self._max_frames is not None and self._processed >= self._max_frames:
+                self._stopping.set()
+
+    # --- actuation --------------------------------------------------------------------------------
+
+    def _actuate(self) -> None:
+        """The tick. Deadlines are absolute: a late tick does not push the next ones back."""
+        _prefer_this_thread()
+        supervisor, book = self._supervisor, self._book
+        tick, start_ns = 0, time.monotonic_ns()
+        had_reference = False
+        while True:
+            due_ns = start_ns + tick * self._period_ns
+            wait_ns = due_ns - time.monotonic_ns()
+            if wait_ns > 0:
+                time.sleep(wait_ns / 1e9)
+            now_ns = time.monotonic_ns()
+            if tick:
+                book.tick_jitter.add(now_ns - due_ns)
+            if tick % LINK_CHECK_EVERY == 0:
+                self._watch_links(now_ns)
+            if self._duration_s is not None and now_ns - start_ns > self._duration_s * 1e9:
+                self._stopping.set()
+            if self._stopping.is_set():
+                supervisor.begin_stop(now_ns)
+            sight = self._sights.take(0.0)
+            if sight is not None:
+                if sight.has_reference and not had_reference:
+                    supervisor.reference_ready(now_ns)
+                elif had_reference and not sight.has_reference:
+                    supervisor.reference_lost()
+                had_reference = sight.has_reference
+                if sight.expression is not None:
+                    supervisor.offer(sight.expression, now_ns)
+                elif sight.landmarks is None:
+                    supervisor.face_lost(now_ns)
+            command = supervisor.tick(now_ns)
+            if command is not None:
+                self._send(command)
+            if supervisor.stopped:
+                return
+            tick = max(tick + 1, (time.monotonic_ns() - start_ns) // self._period_ns)
+
+    def _send(self, command: Command) -> None:
+        for link in self._links:
+            with self._counted_errors(command.t_send_ns):
+                link.send(command)
+        if self._recorder is not None:
+            self._recorder.command(command)
+        if command.t_capture_ns is not None and command.frame_seq != self._last_frame_on_wire:
+            self._last_frame_on_wire = command.frame_seq
+            age_ns = time.monotonic_ns() - command.t_capture_ns
+            self._book.capture_to_wire.add(age_ns)
+            if age_ns > self._budget_ns:
+                self._book.misses += 1
+
+    @contextlib.contextmanager
+    def _counted_errors(self, now_ns: int) -> Iterator[None]:
+        """A link must not raise in the tick; one that does is a link error, not the end of the run."""
+        try:
+            yield
+        except Exception:
+            self._supervisor.link_error(now_ns)
+
+    def _watch_links(self, now_ns: int) -> None:
+        """The supervisor starts with the first link that is up, and starts softly after all were down."""
+        if any(link.status().state == "up" for link in self._links):
+            self._supervisor.link_up(now_ns)
+        else:
+            self._supervisor.link_lost(now_ns)
+
+    # --- telemetry --------------------------------------------------------------------------------
+
+    def _tell(self) -> None:
+        self._book.note_gear(self._governor.gear, time.monotonic_ns())
+        while not self._finished.wait(TELEMETRY_PERIOD_S):
+            self._book.note_gear(self._governor.gear, time.monotonic_ns())
+            if self._on_telemetry is not None:
+                self._on_telemetry()
+
+
+def _prefer_this_thread() -> None:
+    """Ask the system to run the tick before the vision work; allowed for root and on tuned boards only."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -10)
+
+
+def nothing_to_follow(source: Source, frames: int) -> NotFoundError:
+    """The error of a file that never showed a face."""
+    return NotFoundError(
+        f"{source.name}: no face was found in {frames} frame{'s' if frames != 1 else ''}; "
+        "use a picture with one face at least 60 pixels high, looking towards the camera"
+    )

@@ -1,0 +1,144 @@
+"""Frame in, what was seen out: locate, measure, follow, calibrate, express."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter_ns
+
+import numpy as np
+from numpy.typing import NDArray
+
+from x2c_edge.face.follow import FaceFollower
+from x2c_edge.frames import Expression, FaceCrop, Frame
+from x2c_edge.pipelines.base import Pipeline
+from x2c_edge.pipelines.reference import (
+    CalibrationSettings,
+    Calibrator,
+    MotionSettings,
+    Reference,
+    Retargeter,
+)
+from x2c_edge.runtime.latency import LatencyBook
+from x2c_edge.runtime.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What vision made of one frame. ``expression`` is None without a face or a reference."""
+
+    frame: Frame
+    crop: FaceCrop | None
+    landmarks: NDArray[np.float64] | None
+    expression: Expression | None
+    has_reference: bool
+    hint: str
+    total_ns: int  # from taking the frame to this
+    steps_ns: int  # the part of it inside named steps
+
+
+class Vision:
+    """One thread's work. Not thread-safe, except ``recalibrate``."""
+
+    def __init__(
+        self,
+        follower: FaceFollower,
+        pipelines: dict[str, Pipeline],
+        motion: MotionSettings,
+        calibration: CalibrationSettings,
+        book: LatencyBook,
+        trace: Trace | None = None,
+        reference: Reference | None = None,
+    ) -> None:
+        self._follower = follower
+        self._pipelines = pipelines
+        self._motion = motion
+        self._calibration = calibration
+        self._book = book
+        self._trace = trace
+        self._calibrator = Calibrator(calibration)
+        self._retargeter = Retargeter(reference, motion) if reference is not None else None
+        self._recalibrate = False
+        self._steps_ns = 0
+        self.with_face = 0
+        self.rough_reference = False
+
+    @property
+    def reference(self) -> Reference | None:
+        return self._retargeter.reference if self._retargeter is not None else None
+
+    def recalibrate(self) -> None:
+        """Take the driver's neutral anew, from the next frame on."""
+        self._recalibrate = True
+
+    def process(self, frame: Frame, gear: str) -> Sight:
+        """Run the pipeline called ``gear`` on the face in ``frame``."""
+        if self._recalibrate:
+            self._recalibrate = False
+            self._retargeter, self._calibrator = None, Calibrator(self._calibration)
+        start = perf_counter_ns()
+        crop = self._follower.locate(frame)
+        self._steps_ns = perf_counter_ns() - start
+        self._book.stage("locate").add(self._steps_ns)
+        if crop is None:
+            return self._sight(start, frame, None)
+        pipeline = self._pipelines[gear]
+        m = pipeline.measure(crop)
+        self._account(pipeline)
+        if not self._follower.update(crop, m.landmarks, m.presence):
+            return self._sight(start, frame, crop)
+        if self._follower.needs_refine:
+            # A detector's box is rough: look again where the landmarks say the face is.
+            crop = self._follower.locate(frame) or crop
+            m = pipeline.measure(crop)
+            self._account(pipeline)
+            if not self._follower.update(crop, m.landmarks, m.presence):
+                return self._sight(start, frame, crop)
+        self.with_face += 1
+        if self._retargeter is None:
+            reference = self._calibrator.add(frame.t_capture_ns, m)
+            if reference is not None:
+                self.rough_reference = self._calibrator.rough
+                self._retargeter = Retargeter(reference, self._motion)
+        expression = None
+        if self._retargeter is not None:
+            expression = self._retargeter.expression(m, frame.seq, frame.t_capture_ns, pipeline.name)
+        return self._sight(start, frame, crop, m.landmarks, expression)
+
+    def _sight(
+        self,
+        start: int,
+        frame: Frame,
+        crop: FaceCrop | None,
+        landmarks: NDArray[np.float64] | None = None,
+        expression: Expression | None = None,
+    ) -> Sight:
+        if landmarks is None and self._retargeter is None:
+            self._calibrator.face_lost()
+        hint = "" if landmarks is not None else "no face in view"
+        if self._retargeter is None:
+            hint = self._calibrator.hint
+        done = perf_counter_ns()
+        if self._trace is not None:
+            self._trace.span("frame", start, done, frame.seq)
+        return Sight(
+            frame,
+            crop,
+            landmarks,
+            expression,
+            self._retargeter is not None,
+            hint,
+            done - start,
+            self._steps_ns,
+        )
+
+    def _account(self, pipeline: Pipeline) -> None:
+        plan = pipeline.plan
+        durations = plan.durations_ns.tolist()
+        self._steps_ns += sum(durations)
+        for name, duration in zip(plan.names, durations, strict=True):
+            self._book.stage(name).add(duration)
+        if self._trace is not None:
+            start = perf_counter_ns() - sum(durations)
+            for name, duration in zip(plan.names, durations, strict=True):
+                self._trace.span(name, start, start + duration)
+                start += duration
