@@ -1,15 +1,16 @@
 // The only file that knows Python: it checks arguments, fills a job, releases the GIL, and calls.
 #include <pybind11/pybind11.h>
 
-#include <array>
 #include <cmath>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <utility>
 
+#include "bindings/arguments.h"
+#include "bindings/motion.h"
 #include "core/crop_normalize.h"
 #include "cpu/crop_normalize.h"
+#include "cpu/raster.h"
 #include "cpu/thread_pool.h"
 #include "cpu/variants.h"
 #if defined(X2C_WITH_CUDA)
@@ -17,160 +18,12 @@
 #include "cuda/device.h"
 #endif
 
-namespace py = pybind11;
-
 namespace {
-
-[[noreturn]] void reject(const std::string& argument, const std::string& what) {
-    throw py::value_error(argument + ": " + what);
-}
-
-std::string text(py::handle object) { return py::str(object).cast<std::string>(); }
-
-// One array argument, on the CPU (buffer protocol) or on the GPU (__cuda_array_interface__), held for the
-// length of a call.
-class Array {
-  public:
-    Array(const char* name, py::handle object) : name_(name) {
-        if (PyObject_CheckBuffer(object.ptr()) != 0) {
-            read_buffer(object);
-        } else if (py::hasattr(object, "__cuda_array_interface__")) {
-            read_cuda(object);
-        } else {
-            reject(name_, "expected an array, got " + std::string(Py_TYPE(object.ptr())->tp_name));
-        }
-    }
-    Array(const Array&) = delete;
-    Array& operator=(const Array&) = delete;
-    ~Array() {
-        if (view_.obj != nullptr) PyBuffer_Release(&view_);
-    }
-
-    const char* name() const { return name_; }
-    bool on_gpu() const { return on_gpu_; }
-    bool has_type(const char* type) const { return type_ == type; }
-    int rank() const { return rank_; }
-    py::ssize_t size(int axis) const { return shape_[static_cast<std::size_t>(axis)]; }
-    void* data() const { return data_; }
-
-    void expect_type(const char* type) const {
-        if (!has_type(type)) reject(name_, "expected dtype " + std::string(type) + ", got " + type_);
-    }
-    void expect_contiguous() const {
-        if (!contiguous_) reject(name_, "must be C-contiguous (use numpy.ascontiguousarray)");
-    }
-    void expect_writable() const {
-        if (!writable_) reject(name_, "is read-only");
-    }
-    [[noreturn]] void reject_shape(const std::string& expected) const {
-        std::string got = "(";
-        for (int i = 0; i < rank_; ++i) got += (i > 0 ? ", " : "") + std::to_string(size(i));
-        reject(name_, "expected shape " + expected + ", got " + got + ")");
-    }
-
-  private:
-    static constexpr int kMaxRank = 8;
-
-    void read_buffer(py::handle object) {
-        if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_FORMAT | PyBUF_STRIDES) != 0) {
-            view_.obj = nullptr;
-            PyErr_Clear();
-            reject(name_, "its memory cannot be read through the buffer protocol");
-        }
-        set_shape(view_.ndim, [this](int axis) { return view_.shape[axis]; });
-        type_ = dtype_of_buffer(view_.format);
-        contiguous_ = PyBuffer_IsContiguous(&view_, 'C') != 0;
-        writable_ = view_.readonly == 0;
-        data_ = view_.buf;
-    }
-
-    void read_cuda(py::handle object) {
-        on_gpu_ = true;
-        const py::dict interface = object.attr("__cuda_array_interface__").cast<py::dict>();
-        const auto shape = interface["shape"].cast<py::tuple>();
-        set_shape(static_cast<int>(shape.size()),
-                  [&shape](int axis) { return shape[static_cast<std::size_t>(axis)].cast<py::ssize_t>(); });
-        type_ = dtype_of_typestr(interface["typestr"].cast<std::string>());
-        const auto pointer = interface["data"].cast<py::tuple>();
-        data_ = reinterpret_cast<void*>(pointer[0].cast<std::uintptr_t>());
-        writable_ = !pointer[1].cast<bool>();
-        contiguous_ = true;
-        if (interface.contains("strides") && !interface["strides"].is_none()) {
-            const auto strides = interface["strides"].cast<py::tuple>();
-            py::ssize_t dense = std::stoi(interface["typestr"].cast<std::string>().substr(2));
-            for (int axis = rank_ - 1; axis >= 0; --axis) {
-                const auto stride = strides[static_cast<std::size_t>(axis)].cast<py::ssize_t>();
-                if (size(axis) != 1 && stride != dense) contiguous_ = false;
-                dense *= size(axis);
-            }
-        }
-    }
-
-    template <class Size>
-    void set_shape(int rank, const Size& size_of) {
-        if (rank > kMaxRank) reject(name_, "has too many dimensions");
-        rank_ = rank;
-        for (int axis = 0; axis < rank; ++axis) shape_[static_cast<std::size_t>(axis)] = size_of(axis);
-    }
-
-    // Names of the native types that kernels take; anything else is returned as it was spelled.
-    static std::string dtype_of_buffer(const char* format) {
-        if (format == nullptr) return "uint8";
-        const std::string spelled = format;
-        const bool prefixed =
-            !spelled.empty() && (spelled[0] == '<' || spelled[0] == '=' || spelled[0] == '@');
-        const std::string code = prefixed ? spelled.substr(1) : spelled;
-        if (code == "B") return "uint8";
-        if (code == "e") return "float16";
-        if (code == "f") return "float32";
-        if (code == "d") return "float64";
-        return "'" + spelled + "'";
-    }
-    static std::string dtype_of_typestr(const std::string& spelled) {
-        if (spelled == "|u1" || spelled == "<u1") return "uint8";
-        if (spelled == "<f2") return "float16";
-        if (spelled == "<f4") return "float32";
-        if (spelled == "<f8") return "float64";
-        return "'" + spelled + "'";
-    }
-
-    const char* name_;
-    Py_buffer view_{};
-    std::string type_;
-    std::array<py::ssize_t, kMaxRank> shape_{};
-    int rank_ = 0;
-    void* data_ = nullptr;
-    bool on_gpu_ = false;
-    bool writable_ = false;
-    bool contiguous_ = false;
-};
-
-std::array<double, 3> three_numbers(const char* name, py::handle object) {
-    std::array<double, 3> values{};
-    if (PySequence_Check(object.ptr()) == 0)
-        reject(name, "expected 3 numbers, got " + text(py::repr(object)));
-    try {
-        const auto sequence = py::reinterpret_borrow<py::sequence>(object);
-        if (sequence.size() != 3) reject(name, "expected 3 numbers, got " + std::to_string(sequence.size()));
-        for (std::size_t i = 0; i < 3; ++i) values[i] = sequence[i].cast<double>();
-    } catch (const py::cast_error&) {
-        reject(name, "expected 3 numbers, got " + text(py::repr(object)));
-    }
-    for (const double value : values) {
-        if (!std::isfinite(value)) reject(name, "must be finite, got " + text(py::repr(object)));
-    }
-    return values;
-}
-
-void expect_range(const char* name, int value, int low, int high) {
-    if (value >= low && value <= high) return;
-    reject(name, "expected " + std::to_string(low) + ".." + std::to_string(high) + ", got " +
-                     std::to_string(value));
-}
 
 // Byte offsets inside a frame are 32-bit integers.
 constexpr py::ssize_t kMaxSide = 1 << 24;
 constexpr py::ssize_t kMaxPixels = INT32_MAX / 3;
+constexpr py::ssize_t kMaxRasterSide = 8192;
 
 void set_frame(x2c::CropJob& job, const Array& frame, const std::string& format) {
     frame.expect_type("uint8");
@@ -230,21 +83,6 @@ void set_affine(x2c::CropJob& job, const Array& affine) {
     }
 }
 
-void set_colour(x2c::CropJob& job, const std::string& format, const std::string& order, py::handle mean,
-                py::handle std_) {
-    if (order != "RGB" && order != "BGR") reject("order", "expected 'RGB' or 'BGR', got '" + order + "'");
-    const auto means = three_numbers("mean", mean);
-    const auto deviations = three_numbers("std", std_);
-    const std::string channels = format == "BGR" ? "BGR" : "RGB";
-    for (std::size_t k = 0; k < 3; ++k) {
-        const std::size_t plane = channels == order ? k : 2 - k;
-        if (deviations[plane] == 0.0) reject("std", "must not be zero");
-        job.plane[k] = static_cast<std::int32_t>(plane);
-        job.scale[k] = static_cast<float>(1.0 / (255.0 * deviations[plane]));
-        job.offset[k] = static_cast<float>(-means[plane] / deviations[plane]);
-    }
-}
-
 void crop_normalize(py::handle frame_argument, py::handle affine_argument, py::handle out_argument,
                     const std::string& format, const std::string& order, py::handle mean, py::handle std_,
                     int taps, int threads, std::uintptr_t stream) {
@@ -255,7 +93,7 @@ void crop_normalize(py::handle frame_argument, py::handle affine_argument, py::h
     set_frame(job, frame, format);
     set_affine(job, affine);
     set_out(job, out);
-    set_colour(job, format, order, mean, std_);
+    set_normalisation(job, format == "BGR" ? "BGR" : "RGB", order, mean, std_, 255.0);
     expect_range("taps", taps, 1, 16);
     expect_range("threads", threads, 1, x2c::kMaxThreads);
     job.taps = taps;
@@ -276,6 +114,98 @@ void crop_normalize(py::handle frame_argument, py::handle affine_argument, py::h
     static_cast<void>(stream);
     reject("frame", "is on the GPU, but these kernels were built without CUDA");
 #endif
+}
+
+// Indices are checked here, once a call, so that the kernel need not.
+void set_mesh(x2c::RasterJob& job, const Array& vertices, const Array& shade, const Array& uv,
+              const Array& triangles) {
+    const auto expect = [](const Array& array, const char* type, bool fits, const char* shape) {
+        array.expect_type(type);
+        array.expect_contiguous();
+        if (array.on_gpu()) reject(array.name(), "must be on the CPU");
+        if (!fits) array.reject_shape(shape);
+    };
+    expect(vertices, "float32", vertices.rank() == 2 && vertices.size(1) == 3, "(V, 3)");
+    const py::ssize_t count = vertices.size(0);
+    expect(shade, "float32", shade.rank() == 1 && shade.size(0) == count, "(V,) with V as in vertices");
+    expect(uv, "float32", uv.rank() == 2 && uv.size(0) == count && uv.size(1) == 2,
+           "(V, 2) with V as in vertices");
+    expect(triangles, "int32", triangles.rank() == 2 && triangles.size(1) == 3, "(T, 3)");
+    if (count > kMaxPixels) reject(vertices.name(), "is larger than kernels address");
+    if (triangles.size(0) > kMaxPixels) reject(triangles.name(), "is larger than kernels address");
+    job.vertices = static_cast<const float*>(vertices.data());
+    job.shade = static_cast<const float*>(shade.data());
+    job.uv = static_cast<const float*>(uv.data());
+    job.triangles = static_cast<const std::int32_t*>(triangles.data());
+    job.vertex_count = static_cast<std::int32_t>(count);
+    job.triangle_count = static_cast<std::int32_t>(triangles.size(0));
+    for (py::ssize_t i = 0; i < 3 * triangles.size(0); ++i) {
+        if (job.triangles[i] < 0 || job.triangles[i] >= job.vertex_count) {
+            reject(triangles.name(), "vertex " + std::to_string(job.triangles[i]) + " is not in 0.." +
+                                         std::to_string(job.vertex_count - 1));
+        }
+    }
+}
+
+void set_lighting(x2c::RasterJob& job, const Array& lights, const Array& ambient) {
+    for (const Array* array : {&lights, &ambient}) {
+        array->expect_type("float32");
+        array->expect_contiguous();
+        if (array->on_gpu()) reject(array->name(), "must be on the CPU");
+    }
+    if (lights.rank() != 2 || lights.size(0) > x2c::kMaxLights || lights.size(1) != 6) {
+        lights.reject_shape("(L, 6) with L at most " + std::to_string(x2c::kMaxLights));
+    }
+    if (ambient.rank() != 2 || ambient.size(0) != 2 || ambient.size(1) != 3) ambient.reject_shape("(2, 3)");
+    job.lights = static_cast<const float*>(lights.data());
+    job.light_count = static_cast<std::int32_t>(lights.size(0));
+    job.ambient = static_cast<const float*>(ambient.data());
+}
+
+void rasterise(py::handle vertices_argument, py::handle shade_argument, py::handle uv_argument,
+               py::handle triangles_argument, py::handle texture_argument, py::handle out_argument,
+               py::handle lights_argument, py::handle ambient_argument, py::handle camera, int samples,
+               int threads) {
+    const Array vertices("vertices", vertices_argument);
+    const Array shade("shade", shade_argument);
+    const Array uv("uv", uv_argument);
+    const Array triangles("triangles", triangles_argument);
+    const Array texture("texture", texture_argument);
+    const Array out("out", out_argument);
+    const Array lights("lights", lights_argument);
+    const Array ambient("ambient", ambient_argument);
+    x2c::RasterJob job{};
+    set_mesh(job, vertices, shade, uv, triangles);
+    set_lighting(job, lights, ambient);
+    for (const Array* image : {&texture, &out}) {
+        const bool is_out = image == &out;
+        image->expect_type("uint8");
+        image->expect_contiguous();
+        if (image->on_gpu()) reject(image->name(), "must be on the CPU");
+        if (image->rank() != 3 || image->size(2) != (is_out ? 3 : 4) || image->size(0) < 1 ||
+            image->size(1) < 1) {
+            image->reject_shape(is_out ? "(H, W, 3)" : "(h, w, 4)");
+        }
+        if (image->size(0) > kMaxRasterSide || image->size(1) > kMaxRasterSide) {
+            reject(image->name(), "is larger than kernels address");
+        }
+    }
+    out.expect_writable();
+    const auto optics = three_numbers("camera", camera);
+    expect_range("samples", samples, 1, 4);
+    expect_range("threads", threads, 1, x2c::kMaxThreads);
+    job.texture = static_cast<const std::uint8_t*>(texture.data());
+    job.texture_height = static_cast<std::int32_t>(texture.size(0));
+    job.texture_width = static_cast<std::int32_t>(texture.size(1));
+    job.out = static_cast<std::uint8_t*>(out.data());
+    job.height = static_cast<std::int32_t>(out.size(0));
+    job.width = static_cast<std::int32_t>(out.size(1));
+    job.focal = static_cast<float>(optics[0]);
+    job.centre_x = static_cast<float>(optics[1]);
+    job.centre_y = static_cast<float>(optics[2]);
+    job.samples = samples;
+    const py::gil_scoped_release unlocked;
+    x2c::cpu::rasterise(job, threads);
 }
 
 int cuda_device_count() {
@@ -339,6 +269,23 @@ the work is enqueued on `stream` (a cudaStream_t as int) of the current device a
 
 Raises ValueError naming the argument, RuntimeError naming the CUDA call.)";
 
+constexpr const char* kRasteriseDoc =
+    R"(Draws a textured triangle mesh over a picture: z-buffer, per-sample normals, anti-aliased.
+
+vertices: (V, 3) float32 in view space: x right, y up, z towards the camera, which is at the origin; only
+    triangles wholly in front of it (z < 0) are drawn. Smooth normals are made from the mesh itself.
+shade: (V,) float32, multiplies the surface's colour. uv: (V, 2) float32, column and row of the texture in
+    texels, (0, 0) the first one's centre. triangles: (T, 3) int32, anticlockwise as seen from outside;
+    the other side is drawn nearly black.
+texture: (h, w, 4) uint8: colour in the order of `out`, gamma 2, and gloss.
+out: (H, W, 3) uint8, holds the background and receives the picture.
+lights: (L, 6) float32, L <= 4: direction towards the light, colour (linear, order of `out`).
+ambient: (2, 3) float32: linear light from above and from below.
+camera: focal length, centre column, centre row, in pixels of `out`; (0, 0) is a pixel's centre.
+samples: 1..4 a side of every pixel. threads: 1..64; the picture does not depend on it.
+
+Everything is C-contiguous and on the CPU; the GIL is released. Raises ValueError naming the argument.)";
+
 }  // namespace
 
 PYBIND11_MODULE(_kernels, module) {
@@ -348,6 +295,10 @@ PYBIND11_MODULE(_kernels, module) {
                py::arg("mean") = py::make_tuple(0.0, 0.0, 0.0),
                py::arg("std") = py::make_tuple(1.0, 1.0, 1.0), py::arg("taps") = 1, py::arg("threads") = 1,
                py::arg("stream") = 0);
+    module.def("rasterise", &rasterise, kRasteriseDoc, py::arg("vertices"), py::arg("shade"), py::arg("uv"),
+               py::arg("triangles"), py::arg("texture"), py::arg("out"), py::kw_only(), py::arg("lights"),
+               py::arg("ambient"), py::arg("camera"), py::arg("samples") = 2, py::arg("threads") = 1);
+    define_motion_kernels(module);
     module.def("cuda_built", &cuda_built, "Whether the CUDA kernels were compiled in.");
     module.def("cuda_device_count", &cuda_device_count, "Usable CUDA devices; 0 without a driver.");
     module.def("cpu_variants", &cpu_variants,

@@ -18,6 +18,67 @@ def crop_normalize(
     threads: int = 1,
     stream: int = 0,
 ) -> None: ...
+def rasterise(
+    vertices: Any,
+    shade: Any,
+    uv: Any,
+    triangles: Any,
+    texture: Any,
+    out: Any,
+    *,
+    lights: Any,
+    ambient: Any,
+    camera: Sequence[float],
+    samples: int = 2,
+    threads: int = 1,
+) -> None: ...
+def relative_keypoints(
+    pitch: Any,
+    yaw: Any,
+    roll: Any,
+    t: Any,
+    exp: Any,
+    scale: Any,
+    source: Any,
+    reference: Any,
+    out: Any,
+    *,
+    motion: Any | None = None,
+    stream: int = 0,
+) -> None: ...
+def stitch_keypoints(driving: Any, delta: Any, out: Any, *, stream: int = 0) -> None: ...
+def motion_volume(
+    compressed: Any,
+    kp_driving: Any,
+    kp_source: Any,
+    out: Any,
+    *,
+    background: bool = True,
+    threads: int = 1,
+    stream: int = 0,
+) -> None: ...
+def warp_volume(
+    logits: Any,
+    kp_driving: Any,
+    kp_source: Any,
+    feature: Any,
+    out: Any,
+    *,
+    deformation: Any | None = None,
+    threads: int = 1,
+    stream: int = 0,
+) -> None: ...
+def face_to_mapping(
+    image: Any,
+    out: Any,
+    *,
+    resize: Literal["area", "bilinear"] = "area",
+    order: Literal["RGB", "BGR"] = "BGR",
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
+    std: Sequence[float] = (1.0, 1.0, 1.0),
+    threads: int = 1,
+    stream: int = 0,
+) -> None: ...
 def cuda_built() -> bool: ...
 def cuda_device_count() -> int: ...
 def cpu_variants() -> list[str]: ...

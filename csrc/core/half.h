@@ -29,4 +29,26 @@ inline std::uint16_t half_bits(float value) {
     return static_cast<std::uint16_t>(sign | half);
 }
 
+// The value of an IEEE 754 half given as bits.
+inline float half_value(std::uint16_t bits) {
+    const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16;
+    const std::uint32_t magnitude = static_cast<std::uint32_t>(bits & 0x7FFFu) << 13;
+    std::uint32_t word;
+    if (magnitude >= 0x0F800000u) {  // infinity, NaN
+        word = magnitude + 0x70000000u;
+    } else if (magnitude >= 0x00800000u) {  // normal: rebias the exponent
+        word = magnitude + 0x38000000u;
+    } else {  // subnormal: let the float adder normalise it
+        word = magnitude + 0x38800000u;
+        float value;
+        std::memcpy(&value, &word, sizeof value);
+        value -= 6.103515625e-05f;  // 2^-14
+        std::memcpy(&word, &value, sizeof word);
+    }
+    word |= sign;
+    float value;
+    std::memcpy(&value, &word, sizeof value);
+    return value;
+}
+
 }  // namespace x2c

@@ -6,12 +6,11 @@
 // 8-byte loads per sample; the others look at every corner.
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 
-#include "../core/half.h"
 #include "crop_accumulate.h"
 #include "crop_block.h"
 #include "crop_normalize.h"
+#include "half_rows.h"
 #if defined(__AVX2__)
 #include "crop_accumulate_avx2.h"
 #endif
@@ -59,22 +58,6 @@ void finish(const CropJob& job, int n, const Block& block, float* __restrict to0
         to1[i] = c1 * s1 + o1;
         to2[i] = c2 * s2 + o2;
     }
-}
-
-void store_half(const float* values, int n, std::uint16_t* out) {
-    int i = 0;
-#if defined(__F16C__)
-    for (; i + 8 <= n; i += 8) {
-        const __m128i half = _mm256_cvtps_ph(_mm256_load_ps(values + i), _MM_FROUND_TO_NEAREST_INT);
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), half);
-    }
-#elif defined(__aarch64__)
-    for (; i < n; ++i) {
-        const auto half = static_cast<__fp16>(values[i]);
-        std::memcpy(out + i, &half, sizeof half);
-    }
-#endif
-    for (; i < n; ++i) out[i] = half_bits(values[i]);
 }
 
 struct Lines {

@@ -1,0 +1,10 @@
+#pragma once
+
+#include "../core/raster.h"
+
+namespace x2c::cpu {
+
+// Draws the job's triangles over what `out` holds. The result does not depend on `threads`.
+void rasterise(const RasterJob& job, int threads);
+
+}  // namespace x2c::cpu
