@@ -20,7 +20,7 @@ LEVELS = (
     ("runtime", "convert"),
     ("pipelines", "monitor", "record", "robot"),
     ("face", "backends", "capture", "links", "safety"),
-    ("packs", "nets", "config", "retarget"),
+    ("packs", "nets", "config", "retarget", "zeromq"),
     ("controls", "frames", "errors", "_kernels", "x2c_edge"),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

@@ -25,6 +25,7 @@ Raw = NDArray[np.uint8]
 
 # A device that has sent nothing for so long is given up and opened again.
 STALLED_AFTER_S = 3.0
+_SILENCE = f"no picture for {STALLED_AFTER_S:g} s"
 
 
 class Device(Protocol):
@@ -43,7 +44,11 @@ class Device(Protocol):
     def format(self) -> str: ...
 
     def grab(self) -> tuple[int, Raw] | None:
-        """Wait for the next picture: its time on the monotonic clock (ns) and its bytes; None: gone."""
+        """Wait for the next picture: its time on the monotonic clock (ns) and its bytes; None: gone.
+
+        ``TimeoutError`` when there is none yet: a device that can wait long says so now and then, so that
+        its thread can be ended.
+        """
 
     def decode(self, raw: Raw) -> tuple[Raw, PixelFormat] | None:
         """Turn grabbed bytes into a frame's image, C-contiguous; None: the picture is damaged."""
@@ -55,8 +60,9 @@ class Device(Protocol):
 class _Grabber:
     """The device's thread and the one-slot box that it fills."""
 
-    def __init__(self, device: Device, name: str) -> None:
+    def __init__(self, device: Device, name: str, patient: bool) -> None:
         self.device = device
+        self._patient = patient
         self.grabbed = 0
         self.ended: str | None = None
         self.fps = 0.0
@@ -69,7 +75,10 @@ class _Grabber:
         why = "the device stopped delivering"
         try:
             while not stopping.is_set():
-                picture = self.device.grab()
+                try:
+                    picture = self.device.grab()
+                except TimeoutError:
+                    continue
                 if picture is None:
                     break
                 self._put(*picture)
@@ -101,9 +110,14 @@ class _Grabber:
                 return picture
             if self.ended is not None:
                 raise SourceLostError(self.ended)
-            if time.monotonic_ns() - self._latest_ns > STALLED_AFTER_S * 1e9:
-                raise SourceLostError(f"no picture for {STALLED_AFTER_S:g} s")
+            if self.silent and not self._patient:
+                raise SourceLostError(_SILENCE)
             return None
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has come for so long that the device counts as lost."""
+        return time.monotonic_ns() - self._latest_ns > STALLED_AFTER_S * 1e9
 
     @property
     def waiting(self) -> int:
@@ -120,12 +134,14 @@ class Live:
 
     connect: opens the device, or raises ``NotFoundError`` / ``BadArgumentError``. Sequence numbers
     count the pictures that the device sent, so a gap in them is a picture that was never read.
+    patient: silence does not end the source, because opening it again would not help (a listening port).
     """
 
     live = True
 
-    def __init__(self, name: str, connect: Callable[[], Device]) -> None:
+    def __init__(self, name: str, connect: Callable[[], Device], *, patient: bool = False) -> None:
         self.name = name
+        self._patient = patient
         self._connect = connect
         self._grabber: _Grabber | None = None
         self._frames = 0
@@ -140,7 +156,7 @@ class Live:
         if self._grabber is None:
             device = self._connect()
             self._frames = 0
-            self._grabber = _Grabber(device, self.name)
+            self._grabber = _Grabber(device, self.name, self._patient)
 
     def read(self, timeout_s: float) -> Frame | None:
         deadline = time.monotonic() + timeout_s
@@ -172,12 +188,12 @@ class Live:
             return SourceStatus(state="lost", last_error=self._last_error)
         device = grabber.device
         return SourceStatus(
-            state="lost" if grabber.ended else "up",
+            state="lost" if grabber.ended or grabber.silent else "up",
             frames=self._frames,
             dropped=max(grabber.grabbed - self._frames - grabber.waiting, 0),
             width=device.width,
             height=device.height,
             format=device.format,
             fps=grabber.fps,
-            last_error=grabber.ended or self._last_error,
+            last_error=grabber.ended or (_SILENCE if grabber.silent else self._last_error),
         )

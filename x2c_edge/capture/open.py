@@ -18,7 +18,7 @@ from x2c_edge.capture.reopening import Reopening
 from x2c_edge.capture.video_file import VideoFile
 from x2c_edge.errors import BadArgumentError, NotFoundError, nearest
 
-SCHEMES = ("file", "gst")
+SCHEMES = ("file", "gst", "zmq", "http-push")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,8 @@ class SourceSpec:
     """What to watch: a camera or an input, not both; camera 0 when neither is given.
 
     camera: number, device path ("/dev/video2", "/dev/v4l/by-id/...") or "gst:PIPELINE".
-    input: video file, image, folder of images, "file:///path" or "gst:PIPELINE".
+    input: video file, image, folder of images, "file:///path", "gst:PIPELINE", "zmq://host:port" (the robot's
+    camera) or "http-push://host:port/stream" (a phone).
     width, height (pixels), fps, pixel_format ("auto", "MJPG", "YUYV", "NV12", "BGR") are wishes to a V4L2
     camera; a file has its own size. fps also sets the rate of images and folders (default 30).
     """
@@ -90,10 +91,19 @@ def _from_input(spec: SourceSpec, text: str) -> Source:
     if scheme and not path.exists():
         if scheme[1] == "gst":
             return _gstreamer(text)
+        if scheme[1] == "zmq":
+            from x2c_edge.capture.zmq_video import zmq_video
+
+            return Reopening(zmq_video(text))
+        if scheme[1] == "http-push":
+            from x2c_edge.capture.http_push import http_push
+
+            return Reopening(http_push(text))
         if scheme[1] != "file":
             raise BadArgumentError(
                 f"unknown scheme '{scheme[1]}:' of input {text}{nearest(scheme[1], SCHEMES)}; "
-                "use a file, a folder, file:///path or gst:PIPELINE"
+                "use a file, a folder, file:///path, gst:PIPELINE, zmq://HOST:PORT or "
+                "http-push://HOST:PORT/stream"
             )
         path = Path(unquote(urlsplit(text).path))
     return _from_path(spec, path)

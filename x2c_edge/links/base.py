@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from x2c_edge.frames import Command
-from x2c_edge.links.codec import Status
+from x2c_edge.links.codec import STATES, Status
+
+_FAULT, _ESTOP = STATES.index("FAULT"), STATES.index("ESTOP")
 
 LinkState = Literal["closed", "opening", "up", "down"]
 
@@ -30,6 +33,19 @@ class LinkStatus:
     reconnects: int = 0
     last_error: str = ""
     robot: Status | None = None
+
+    @property
+    def robot_fault(self) -> str:
+        """What the robot reports as broken, in a few words; empty when nothing is, or it cannot say."""
+        if self.robot is None or self.robot.state not in (_FAULT, _ESTOP):
+            return ""
+        return "e-stop" if self.robot.state == _ESTOP else self.robot.fault_name
+
+
+def unix_time_of(command: Command) -> float:
+    """When the command was made, in Unix seconds, so that its waiting here counts as age."""
+    age_s = (time.monotonic_ns() - command.t_send_ns) / 1e9
+    return time.time() - min(max(age_s, 0.0), 1.0)
 
 
 class Link(Protocol):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from x2c_edge.errors import BadArgumentError, nearest
 from x2c_edge.links.base import Link
+from x2c_edge.links.uri import address_of, number_of, options_of
 
 
 def make_link(uri: str, *, rate_hz: int, lossless: bool = False) -> Link:
@@ -47,72 +48,55 @@ def _jsonl(uri: str, rest: str, rate_hz: int, lossless: bool) -> Link:
 def _serial(uri: str, rest: str, rate_hz: int, lossless: bool) -> Link:
     from x2c_edge.links.serial_link import DEFAULT_BAUD, SETTLE_S, SerialLink
 
-    options = _options(uri, {"baud", "settle"})
+    options = options_of(uri, {"baud", "settle"})
     parts = urlsplit(uri)
     device = unquote(parts.path)
     if parts.netloc or not device.startswith("/"):
         raise BadArgumentError(
             f"link '{uri}': a port is a path with three slashes before it, such as serial:///dev/ttyUSB0"
         )
-    baud = int(_number(uri, options, "baud", DEFAULT_BAUD, 1, 20_000_000, whole=True))
-    settle_s = _number(uri, options, "settle", SETTLE_S, 0, 60)
+    baud = int(number_of(uri, options, "baud", DEFAULT_BAUD, 1, 20_000_000, whole=True))
+    settle_s = number_of(uri, options, "settle", SETTLE_S, 0, 60)
     return SerialLink(device, rate_hz=rate_hz, baud=baud, settle_s=settle_s, uri=uri)
 
 
 def _udp(uri: str, rest: str, rate_hz: int, lossless: bool) -> Link:
     from x2c_edge.links.udp_link import DEFAULT_HOST, DEFAULT_PORT, UdpLink, read_key
 
-    options = _options(uri, {"key", "key_id"})
-    parts = urlsplit(uri)
-    try:
-        host, port = parts.hostname or DEFAULT_HOST, parts.port
-    except ValueError:
-        raise BadArgumentError(f"link '{uri}': a port is a number from 1 to 65535") from None
-    if not rest.startswith("//") or parts.path not in ("", "/") or port == 0 or "@" in parts.netloc:
-        raise BadArgumentError(f"link '{uri}': write udp://HOST:PORT")
-    key_id = int(_number(uri, options, "key_id", 1, 0, 255, whole=True))
+    options = options_of(uri, {"key", "key_id"})
+    host, port = address_of(uri, DEFAULT_HOST, DEFAULT_PORT)
+    key_id = int(number_of(uri, options, "key_id", 1, 0, 255, whole=True))
     key = read_key(options.get("key"), key_id)
-    return UdpLink(host, port or DEFAULT_PORT, rate_hz=rate_hz, key=key, uri=uri)
+    return UdpLink(host, port, rate_hz=rate_hz, key=key, uri=uri)
+
+
+def _zmq(uri: str, rest: str, rate_hz: int, lossless: bool) -> Link:
+    from x2c_edge.links.zmq_link import DEFAULT_HOST, DEFAULT_PORT, ZmqLink
+    from x2c_edge.zeromq import read_curve
+
+    options = options_of(uri, {"variant", "curve"})
+    host, port = address_of(uri, DEFAULT_HOST, DEFAULT_PORT)
+    variant = options.get("variant", "30")
+    if variant not in ("30", "31"):
+        raise BadArgumentError(f"link '{uri}': variant is 30 or 31 (31 puts the send time first)")
+    curve = read_curve(options["curve"], "secret") if "curve" in options else None
+    return ZmqLink(host, port, with_time=variant == "31", curve=curve, uri=uri)
+
+
+def _tritium(uri: str, rest: str, rate_hz: int, lossless: bool) -> Link:
+    from x2c_edge.links.tritium_link import DEFAULT_PORT, DEFAULT_RATE, TritiumLink, read_token
+
+    options = options_of(uri, {"rate"})
+    host, port = address_of(uri, "127.0.0.1", DEFAULT_PORT)
+    rate = int(number_of(uri, options, "rate", min(DEFAULT_RATE, rate_hz), 1, rate_hz, whole=True))
+    return TritiumLink(host, port, token=read_token(), rate_hz=rate, uri=uri)
 
 
 _SCHEMES: Final[dict[str, Callable[[str, str, int, bool], Link]]] = {
     "serial": _serial,
     "udp": _udp,
+    "zmq": _zmq,
+    "tritium": _tritium,
     "jsonl": _jsonl,
     "null": _null,
 }
-
-
-def _options(uri: str, allowed: set[str]) -> dict[str, str]:
-    options: dict[str, str] = {}
-    for name, value in parse_qsl(urlsplit(uri).query, keep_blank_values=True):
-        if name not in allowed:
-            raise BadArgumentError(
-                f"link '{uri}': unknown option '{name}'{nearest(name, allowed)}; it takes "
-                + ", ".join(sorted(allowed))
-            )
-        options[name] = value
-    return options
-
-
-def _number(
-    uri: str,
-    options: dict[str, str],
-    name: str,
-    default: float,
-    low: float,
-    high: float,
-    *,
-    whole: bool = False,
-) -> float:
-    text = options.get(name)
-    if text is None:
-        return default
-    try:
-        value = float(int(text) if whole else float(text))
-    except ValueError:
-        value = float("nan")
-    if not low <= value <= high:
-        kind = "a whole number" if whole else "a number"
-        raise BadArgumentError(f"link '{uri}': {name} is {kind} from {low:g} to {high:g}, not '{text}'")
-    return value

@@ -1,4 +1,4 @@
-"""The part that serial and UDP links share: a thread, one slot, reconnecting for ever.
+"""The part that serial, UDP and Tritium links share: a thread, one slot, reconnecting for ever.
 
 ``send`` puts the newest command in the slot and wakes the thread; everything that can take time
 happens there.
@@ -61,6 +61,10 @@ class WorkerLink(ABC, Generic[Channel]):
     @abstractmethod
     def _first_connect(self) -> Channel:
         """``_connect``, with NotFoundError instead of OSError."""
+
+    def _pause_after(self, error: OSError, pause_s: float) -> float:
+        """Seconds until the next attempt to connect, after one that failed ``pause_s`` after the last."""
+        return min(2 * pause_s, LONGEST_PAUSE_S)
 
     # --- the contract ---
 
@@ -206,7 +210,7 @@ class WorkerLink(ABC, Generic[Channel]):
                 channel = self._connect()
             except OSError as error:
                 self._failed(self._explain(error))
-                pause = min(2 * pause, LONGEST_PAUSE_S)
+                pause = self._pause_after(error, pause)
                 continue
             with self._lock:
                 self._reconnects += 1

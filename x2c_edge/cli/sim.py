@@ -1,0 +1,54 @@
+"""``x2c-edge sim``."""
+
+from __future__ import annotations
+
+import json as js
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def sim(
+    link: Annotated[
+        str,
+        typer.Option(
+            "--link", metavar="URI", help="Where to listen: serial:///tmp/robot, udp://, zmq://, ..."
+        ),
+    ],
+    fault: Annotated[
+        str, typer.Option(metavar="LIST", help="drop=0.05,flip=1e-4,stall=2s@10s,unplug=3s@20s,...")
+    ] = "",
+    duration: Annotated[
+        float | None, typer.Option(min=0.0, metavar="S", help="Stop after this many seconds.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report there.")] = None,
+    hold_ms: Annotated[float, typer.Option(help="Silence after which the pose is held.")] = 100.0,
+    neutral_ms: Annotated[float, typer.Option(help="Silence after which the face eases to neutral.")] = 500.0,
+) -> None:
+    """The virtual Ameca: listens, obeys, reports. Exit code 4 when a command broke range or speed."""
+    from x2c_edge.errors import BadArgumentError
+    from x2c_edge.robot.faults import Faults
+    from x2c_edge.robot.receiver import ReceiverSettings
+    from x2c_edge.robot.simulator import Simulator, summary
+
+    simulator = Simulator(
+        link,
+        Faults(fault),
+        ReceiverSettings(hold=hold_ms / 1000, neutral=neutral_ms / 1000),
+        duration_s=duration,
+        on_listening=lambda where: print(f"listening on {where}", flush=True),
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: simulator.stop())
+    simulator.run()
+    report = simulator.report()
+    if json is not None:
+        try:
+            json.write_text(js.dumps({"link": link, "fault": fault, **report}, indent=1) + "\n")
+        except OSError as error:
+            raise BadArgumentError(f"--json {json}: {error.strerror}") from None
+    print(summary(report))
+    if simulator.violations:
+        raise typer.Exit(4)
