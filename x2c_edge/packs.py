@@ -7,12 +7,13 @@ data directory; the packs that ship with the program.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from x2c_edge.errors import NotFoundError, nearest
 
@@ -26,26 +27,51 @@ FORMAT: Final = 1
 DEFAULT_PACK: Final = "default"
 
 
+Resize = Literal["bilinear", "area", "bilinear-antialias"]
+
+
 @dataclass(frozen=True, slots=True)
 class NetInput:
-    """How pixels enter a net: ``(colour / 255 - mean) / std`` in this channel order."""
+    """How pixels enter a net: ``(colour / 255 - mean) / std`` in this channel order.
+
+    resize: how a picture of another size becomes size x size (a crop is sampled directly).
+    """
 
     size: int
     order: Literal["RGB", "BGR"]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    resize: Resize = "bilinear"
 
 
 @dataclass(frozen=True, slots=True)
 class NetSpec:
-    """One net of a pack. ``options``: facts that only its pipeline understands (crop scale, ...)."""
+    """One net of a pack. ``input`` is None for a net that sees no picture.
+
+    options: facts that only its pipeline understands (crop scale, angle unit, ...).
+    """
 
     arch: str
     file: Path
     sha256: str
     config: dict[str, Any]
-    input: NetInput
+    input: NetInput | None
     options: dict[str, Any]
+
+    @property
+    def picture(self) -> NetInput:
+        """``input`` of a net that sees pictures; NotFoundError if the manifest gives none."""
+        if self.input is None:
+            raise NotFoundError(f"{self.file}: its manifest gives no input for '{self.arch}'; get it again")
+        return self.input
+
+
+@dataclass(frozen=True, slots=True)
+class PackFile:
+    """A file of a pack that is not a net: the robot's picture, what was precomputed from it."""
+
+    file: Path
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +87,7 @@ class Pack:
     nets: dict[str, NetSpec]
     accuracy: dict[str, Any]
     digest: str
+    files: dict[str, PackFile] = field(default_factory=dict)
 
 
 def user_folder() -> Path:
@@ -92,12 +119,16 @@ def installed() -> Iterator[Path]:
 
 
 def find(name: str | None) -> Path:
-    """The folder of a pack given by name or path (None: the default). NotFoundError if there is none."""
+    """The folder of a pack (None: the default one). NotFoundError if there is none.
+
+    What has a slash in it is a path, anything else a name: a folder that happens to be called "default"
+    in the working directory must not take the place of the installed pack.
+    """
     name = name or DEFAULT_PACK
-    path = Path(name).expanduser()
-    if (path / MANIFEST).is_file():
-        return path
-    if os.sep in name or path.is_dir():
+    if os.sep in name or name in (".", ".."):
+        path = Path(name).expanduser()
+        if (path / MANIFEST).is_file():
+            return path
         raise NotFoundError(f"pack '{name}': no {MANIFEST} there; give the folder that holds one")
     known = list(installed())
     for folder in known:
@@ -143,6 +174,10 @@ def read_manifest(path: Path) -> Pack:
             nets={key: _net(path, net) for key, net in data["nets"].items()},
             accuracy=dict(data.get("accuracy", {})),
             digest=hashlib.sha256(raw).hexdigest(),
+            files={
+                key: PackFile(path / str(entry["file"]), str(entry["sha256"]))
+                for key, entry in data.get("files", {}).items()
+            },
         )
     except KeyError as missing:
         raise NotFoundError(f"{where}: key {missing} is missing; get the pack again") from None
@@ -151,29 +186,65 @@ def read_manifest(path: Path) -> Pack:
 
 
 def _net(folder: Path, data: dict[str, Any]) -> NetSpec:
-    source = data["input"]
-    mean, std = tuple(float(v) for v in source["mean"]), tuple(float(v) for v in source["std"])
-    if len(mean) != 3 or len(std) != 3 or source["order"] not in ("RGB", "BGR"):
-        raise ValueError("input needs order RGB or BGR and three values of mean and std")
     return NetSpec(
         arch=str(data["arch"]),
         file=folder / str(data["file"]),
         sha256=str(data["sha256"]),
         config=dict(data.get("config", {})),
-        input=NetInput(int(source["size"]), source["order"], mean, std),
+        input=_input(data["input"]) if "input" in data else None,
         options=dict(data.get("options", {})),
     )
+
+
+def _input(data: dict[str, Any]) -> NetInput:
+    mean, std = tuple(float(v) for v in data["mean"]), tuple(float(v) for v in data["std"])
+    if len(mean) != 3 or len(std) != 3 or data["order"] not in ("RGB", "BGR"):
+        raise ValueError("input needs order RGB or BGR and three values of mean and std")
+    if not (all(map(math.isfinite, mean)) and all(0 < v < math.inf for v in std) and int(data["size"]) > 0):
+        raise ValueError("input needs a size and std above 0, and finite numbers")
+    resize = data.get("resize", "bilinear")
+    if resize not in get_args(Resize):
+        raise ValueError(f"input resize {resize!r}: one of {', '.join(get_args(Resize))}")
+    return NetInput(int(data["size"]), data["order"], mean, std, resize)
+
+
+def write_manifest(pack: Pack) -> None:
+    """Write ``pack.path``'s manifest; ``read_manifest`` gives the same pack (but for its digest)."""
+    import tomli_w  # only packs that are made, not packs that are used, need it
+
+    data: dict[str, Any] = {
+        "format": FORMAT,
+        "name": pack.name,
+        "pipeline": pack.pipeline,
+        "description": pack.description,
+        "licence": pack.licence,
+        "trained_by": pack.trained_by,
+        "nets": {},
+    }
+    for key, net in pack.nets.items():
+        entry: dict[str, Any] = {"arch": net.arch, "file": net.file.name, "sha256": net.sha256}
+        if net.input is not None:
+            entry["input"] = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(net.input).items()}
+        data["nets"][key] = entry | {"config": net.config, "options": net.options}
+    if pack.files:
+        data["files"] = {
+            key: {"file": entry.file.name, "sha256": entry.sha256} for key, entry in pack.files.items()
+        }
+    if pack.accuracy:
+        data["accuracy"] = pack.accuracy
+    (pack.path / MANIFEST).write_text(tomli_w.dumps(data))
 
 
 def verify(pack: Pack) -> list[str]:
     """What is wrong with a pack's files, one line each; empty when all is well."""
     problems = []
-    for net in pack.nets.values():
-        if not net.file.is_file():
-            problems.append(f"{net.file}: missing from pack '{pack.name}'; get the pack again")
-        elif (found := sha256_of(net.file)) != net.sha256:
+    entries: list[NetSpec | PackFile] = [*pack.nets.values(), *pack.files.values()]
+    for entry in entries:
+        if not entry.file.is_file():
+            problems.append(f"{entry.file}: missing from pack '{pack.name}'; get the pack again")
+        elif (found := sha256_of(entry.file)) != entry.sha256:
             problems.append(
-                f"{net.file}: sha256 {found[:12]}... is not the manifest's {net.sha256[:12]}...; "
+                f"{entry.file}: sha256 {found[:12]}... is not the manifest's {entry.sha256[:12]}...; "
                 "the file was changed or damaged, get the pack again"
             )
     return problems

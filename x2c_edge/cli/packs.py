@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Model packs: list, show, verify.", no_args_is_help=True)
+app = typer.Typer(help="Model packs: list, show, verify, import, pull.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="NAME|PATH")]
 
 
@@ -14,10 +15,16 @@ Name = Annotated[str, typer.Argument(metavar="NAME|PATH")]
 def list_packs() -> None:
     """Every pack that --pack can name."""
     from x2c_edge import packs
+    from x2c_edge.errors import UserError
+
+    def pipeline(path: Path) -> str:
+        try:
+            return packs.read_manifest(path).pipeline
+        except UserError as error:
+            return f"damaged: {error}"
 
     for path in packs.installed():
-        pack = packs.read_manifest(path)
-        typer.echo(f"{pack.name:16s} {pack.pipeline:14s} {path}")
+        typer.echo(f"{path.name:16s} {pipeline(path):14s} {path}")
 
 
 @app.command()
@@ -34,8 +41,10 @@ def show(name: Name = "default") -> None:
     typer.echo(f"  digest      {pack.digest}")
     for key, net in pack.nets.items():
         size = net.file.stat().st_size / 1e6 if net.file.is_file() else 0.0
-        pixels = f"{net.input.size}x{net.input.size} {net.input.order}"
-        typer.echo(f"  net         {key}: {net.arch}, {pixels}, {size:.1f} MB")
+        pixels = "" if net.input is None else f" {net.input.size}x{net.input.size} {net.input.order},"
+        typer.echo(f"  net         {key}: {net.arch},{pixels} {size:.1f} MB")
+    for key, entry in pack.files.items():
+        typer.echo(f"  file        {key}: {entry.file.name}")
     for key, value in pack.accuracy.items():
         if isinstance(value, dict):
             typer.echo(f"  {key}")
@@ -58,3 +67,75 @@ def verify(name: Name = "default") -> None:
     if problems:
         raise NotFoundError(problems[0])
     typer.echo(f"{pack.name}: {len(pack.nets)} net(s) as the manifest says")
+
+
+@app.command("import")
+def import_checkpoints(
+    checkpoints: Annotated[
+        list[Path],
+        typer.Argument(metavar="CHECKPOINT...", help="LivePortrait's and X2C's files, or folders."),
+    ],
+    robot_image: Annotated[
+        Path, typer.Option(metavar="FILE", help="The robot's face, neutral, seen from the front.")
+    ],
+    name: Annotated[str, typer.Option(help="The new pack's name.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the pack's folder is made (default: your packs)."),
+    ] = None,
+    half: Annotated[bool, typer.Option("--half", help="Store weights in 16 bits: half the size.")] = False,
+    mapping_input: Annotated[
+        str, typer.Option(help="How the mapping network was trained: x2c, x2c-animated or vividface.")
+    ] = "x2c",
+    angle_unit: Annotated[
+        str, typer.Option(help="The mapping network's angles: degree or radian.")
+    ] = "degree",
+    tracker: Annotated[
+        str | None, typer.Option(metavar="NAME|PATH", help="The pack whose net follows the face.")
+    ] = None,
+) -> None:
+    """Make a two-stage pack from published checkpoints and a picture of the robot."""
+    from x2c_edge.convert.checkpoints import import_pack
+    from x2c_edge.errors import BadArgumentError
+
+    if angle_unit not in ("degree", "radian"):
+        raise BadArgumentError(f"angle unit '{angle_unit}': choose degree or radian")
+    pack = import_pack(
+        checkpoints, robot_image, name, out,
+        half=half, mapping_input=mapping_input, angle_unit=angle_unit, tracker=tracker,  # type: ignore[arg-type]
+    )  # fmt: skip
+    typer.echo(f"{pack.name}: {pack.path}")
+    typer.echo(f"try it: x2c-edge run --pack {pack.path} --pipeline two-stage --input VIDEO --fast")
+
+
+@app.command()
+def pull(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="liveportrait")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to (default: your data folder).")
+    ] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", envvar="X2C_EDGE_MIRROR", help="A mirror with the publisher's paths."),
+    ] = None,
+) -> None:
+    """Download published checkpoints, for `packs import`."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    from x2c_edge.convert import pull as downloads
+
+    remote = downloads.remote_set(name)
+    folder = out or downloads.checkpoint_folder(name)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks = {file.path.rsplit("/", 1)[-1]: bars.add_task(file.path.rsplit("/", 1)[-1], total=file.size)
+                 for file in remote.files}  # fmt: skip
+        downloads.pull(
+            remote, folder, base_url, lambda file, done, _total: bars.update(tasks[file], completed=done)
+        )
+    for file in remote.files:
+        if file.sha256 is None:
+            typer.echo(f"{file.path}: its sha256 is not known here; it was not checked", err=True)
+    typer.echo(f"{name}: {folder} (licence: {remote.licence})")
+    typer.echo(f"next: x2c-edge packs import {folder} x2control.pth --robot-image FILE --name NAME")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any, Final
 
@@ -44,9 +44,22 @@ class SingleStageConfig:
 
     @staticmethod
     def from_manifest(config: dict[str, Any]) -> SingleStageConfig:
-        """TypeError for a key that is not a size of this net."""
+        """TypeError for a key that is not a size of this net, and for a size that no net can have."""
         sizes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
-        return SingleStageConfig(**sizes)
+        made = SingleStageConfig(**sizes)
+        for item in fields(made):
+            value, usual = getattr(made, item.name), item.default
+            numbers = value if isinstance(value, tuple) else (value,)
+            least = 0 if item.name == "blocks" else 1
+            if (
+                isinstance(value, tuple) != isinstance(usual, tuple)
+                or not numbers
+                or not all(isinstance(n, int) and n >= least for n in numbers)
+            ):
+                raise TypeError(f"{item.name} = {value} is not a size such as {usual}")
+        if len(made.blocks) != len(made.widths) or len(made.eye_patch) != 2 or len(made.mouth_patch) != 2:
+            raise TypeError("widths and blocks go in pairs, and a patch has a width and a height")
+        return made
 
 
 def _conv_bn(cin: int, cout: int, kernel: int, stride: int, relu: bool = True) -> nn.Sequential:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from x2c_edge.frames import FaceCrop
+from x2c_edge.pipelines.motion import FaceMotion
 from x2c_edge.pipelines.plan import Plan
+
+if TYPE_CHECKING:
+    from x2c_edge.pipelines.reference import Reference
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One face in one frame, absolute: the person's own neutral is not removed.
+    """One face in one frame.
 
-    values: (30,) paper units, head and neck at the robot's neutral.
+    values: (30,) paper units. Absolute, with the person's own neutral in it and head and neck at the
+    robot's neutral; or, if ``relative``, the robot's controls relative to the pipeline's reference.
     rotation: (3, 3) head to camera, camera axes x right, y up, z towards the camera.
     landmarks: (L, 2) frame pixels. presence: 0..1. sharpness: mean gradient / contrast of the crop.
     """
@@ -28,6 +33,9 @@ class Measurement:
     landmarks: Array
     presence: float
     sharpness: float
+    relative: bool = False
+    motion: FaceMotion | None = None  # what a two-stage reference is made of
+    robot_face: NDArray[np.uint8] | None = None  # (H, W, 3) RGB, only when asked for
 
 
 class Pipeline(Protocol):
@@ -49,5 +57,8 @@ class Pipeline(Protocol):
     def crop_size(self) -> int:
         """Side of the crop in pixels."""
 
+    def refer_to(self, reference: Reference | None) -> None:
+        """The driver's neutral from now on; None while there is none."""
+
     def measure(self, crop: FaceCrop) -> Measurement:
-        """Run the plan once."""
+        """Run the plan once, as far as it makes sense without a face or a reference."""

@@ -12,7 +12,8 @@ Step = Callable[[], object]
 
 
 class Plan:
-    """Steps in order. ``durations_ns[i]`` is what step ``names[i]`` took the last time it ran."""
+    """Steps in order. ``durations_ns[i]`` is what step ``names[i]`` took in the last run; 0 if it was not
+    part of that."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -24,11 +25,13 @@ class Plan:
         self._steps.append(step)
         self.durations_ns = np.zeros(len(self.names), np.int64)
 
-    def run(self) -> None:
-        """Run every step once."""
+    def run(self, start: int = 0, stop: int | None = None) -> None:
+        """Run every step once, or those from start to before stop; a start above 0 continues a run."""
+        if start == 0:
+            self.durations_ns[:] = 0
         before = perf_counter_ns()
-        for i, step in enumerate(self._steps):
-            step()
+        for i in range(start, len(self._steps) if stop is None else stop):
+            self._steps[i]()
             after = perf_counter_ns()
             self.durations_ns[i] = after - before
             before = after

@@ -20,6 +20,7 @@ from x2c_edge.controls import GROUPS, INDEX, N_CONTROLS, NAMES, NEUTRAL, Group, 
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.frames import Expression
 from x2c_edge.pipelines.base import Measurement
+from x2c_edge.pipelines.motion import FaceMotion
 from x2c_edge.pipelines.rotation import angles, mean_rotation
 
 Array = NDArray[np.float64]
@@ -27,18 +28,24 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A face at rest. values: (30,) absolute controls; rotation: (3, 3) head to camera."""
+    """A face at rest. values: (30,) absolute controls; rotation: (3, 3) head to camera.
+
+    motion: what the two-stage pipeline refers to; None if the single-stage pipeline took it.
+    """
 
     values: Array
     rotation: Array
+    motion: FaceMotion | None = None
 
     def save(self, path: Path) -> None:
         """Write as JSON, whole or not at all."""
-        data = {
+        data: dict[str, object] = {
             "format": "x2c-edge reference 1",
             "controls": dict(zip(NAMES, self.values.tolist(), strict=True)),
             "rotation": self.rotation.tolist(),
         }
+        if self.motion is not None:
+            data["motion"] = self.motion.to_json()
         partial = path.with_name(path.name + ".partial")
         try:
             partial.write_text(json.dumps(data, indent=1))
@@ -52,6 +59,7 @@ class Reference:
             data = json.loads(path.read_text())
             values = np.array([float(data["controls"][name]) for name in NAMES])
             rotation = np.array(data["rotation"], dtype=np.float64)
+            motion = FaceMotion.from_json(data["motion"]) if "motion" in data else None
         except OSError as error:
             raise NotFoundError(f"reference {path}: {error.strerror}") from None
         except (ValueError, KeyError, TypeError) as error:
@@ -61,7 +69,7 @@ class Reference:
         orthonormal = rotation.shape == (3, 3) and np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3)
         if not (orthonormal and np.isfinite(values).all()):
             raise BadArgumentError(f"reference {path}: values are damaged; calibrate again")
-        return Reference(values, rotation)
+        return Reference(values, rotation, motion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +91,18 @@ class Retargeter:
             self._gain[indices(group)] = settings.gain.get(group, 1.0)
 
     def expression(self, m: Measurement, frame_seq: int, t_capture_ns: int, pipeline: str) -> Expression:
-        """Eq. 6 for the head (R_0^T R_i, the column form) and the table's rule for the face."""
-        values = retarget.relative(m.values, self.reference.values, self._gain)
-        yaw, pitch, roll = angles(self.reference.rotation.T @ m.rotation)
-        retarget.head_controls(yaw, pitch, roll, values)
-        head = list(retarget.HEAD_CONTROLS)
-        values[head] *= self._gain[head]
+        """Eq. 6 for the head (R_0^T R_i, the column form) and the table's rule for the face.
+
+        A relative measurement has Eq. 6 behind it and only takes the gain.
+        """
+        if m.relative:
+            values = NEUTRAL + self._gain * (m.values - NEUTRAL)
+        else:
+            values = retarget.relative(m.values, self.reference.values, self._gain)
+            yaw, pitch, roll = angles(self.reference.rotation.T @ m.rotation)
+            retarget.head_controls(yaw, pitch, roll, values)
+            head = list(retarget.HEAD_CONTROLS)
+            values[head] *= self._gain[head]
         if self._mirror:
             values = mirrored(values)
         return Expression(frame_seq, t_capture_ns, pipeline, values, m.presence, m.landmarks)
@@ -107,6 +121,9 @@ class CalibrationSettings:
     min_sharpness: float = 0.035
 
 
+LONGEST_GAP_NS = 1_000_000_000  # between two measurements of one calibration
+
+
 class Calibrator:
     """Collects measurements until a good second is found. ``hint`` says what is wrong meanwhile.
 
@@ -116,7 +133,8 @@ class Calibrator:
     def __init__(self, settings: CalibrationSettings) -> None:
         self._settings = settings
         self._window: deque[tuple[int, Measurement]] = deque()
-        self._first_ns: int | None = None
+        self._first_ns = 0
+        self._last_ns: int | None = None
         self._calmest: tuple[float, Reference] | None = None
         self.hint = "look at the camera with a relaxed face"
         self.rough = False  # True when the time-out had to take a restless second
@@ -130,9 +148,13 @@ class Calibrator:
     def add(self, t_ns: int, m: Measurement) -> Reference | None:
         """Take one measurement; the Reference when the calibration is complete."""
         s = self._settings
-        if self._window and t_ns <= self._window[-1][0]:
+        if not (np.isfinite(m.values).all() and np.isfinite(m.rotation).all()):
+            return None
+        if self._last_ns is None or not 0 < t_ns - self._last_ns <= LONGEST_GAP_NS:
+            # Another moment, perhaps another person, or a clock that went back: all starts anew.
             self._window.clear()
-        self._first_ns = t_ns if self._first_ns is None else self._first_ns
+            self._first_ns, self._calmest = t_ns, None
+        self._last_ns = t_ns
         self._window.append((t_ns, m))
         span_ns = int(s.seconds * 1e9)
         while t_ns - self._window[0][0] > span_ns:
@@ -159,7 +181,8 @@ class Calibrator:
         rotations = np.stack([m.rotation for m in measurements])
         rotation = mean_rotation(rotations)
         median = np.median(values, axis=0)
-        reference = Reference(median, rotation)
+        motions = [m.motion for m in measurements if m.motion is not None]
+        reference = Reference(median, rotation, FaceMotion.average(motions) if motions else None)
         yaw, pitch, _ = (math.degrees(a) for a in angles(rotation))
         wander = max(np.degrees([angles(rotation.T @ r) for r in rotations]).std(axis=0))
         motion = float(values[:, self._still].std(axis=0).max())

@@ -13,9 +13,10 @@ from x2c_edge.controls import N_CONTROLS
 from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import FaceCrop
 from x2c_edge.nets.landmarks import LANDMARK_IDS
-from x2c_edge.packs import Pack
+from x2c_edge.packs import NetSpec, Pack
 from x2c_edge.pipelines.base import Measurement
 from x2c_edge.pipelines.plan import Plan
+from x2c_edge.pipelines.reference import Reference
 from x2c_edge.pipelines.rotation import about_view, rotation_matrix
 
 SUPERSAMPLE_ABOVE = 1.5  # frame pixels per crop pixel from which bilinear sampling would alias
@@ -30,9 +31,9 @@ class SingleStagePipeline:
         if "single_stage" not in pack.nets:
             raise NotFoundError(f"pack '{pack.name}' has no single-stage net; use another pack or pipeline")
         net = pack.nets["single_stage"]
-        self.crop_size = net.input.size
-        self.crop_scale = float(net.options["crop_scale"])
-        self._input = net.input
+        self.crop_size = net.picture.size
+        self.crop_scale = _crop_scale(pack, net)
+        self._input = net.picture
         self._threads = threads
         points = len(LANDMARK_IDS)
         self._x = backend.buffer((1, 3, self.crop_size, self.crop_size))
@@ -43,6 +44,9 @@ class SingleStagePipeline:
         self.plan.add("crop", self._sample)
         self.plan.add("net", backend.bind(net, self._x, self._row))
         self.plan.add("decode", self._decode)
+
+    def refer_to(self, reference: Reference | None) -> None:
+        """Nothing to do: its measurements are absolute."""
 
     def measure(self, crop: FaceCrop) -> Measurement:
         """Presence, landmarks, pose and controls of the face in ``crop``."""
@@ -83,6 +87,16 @@ class SingleStagePipeline:
             presence=1.0 / (1.0 + math.exp(-min(max(row[0], -40.0), 40.0))),
             sharpness=sharpness(self._x[0, 1]),
         )
+
+
+def _crop_scale(pack: Pack, net: NetSpec) -> float:
+    scale = net.options.get("crop_scale")
+    if not (isinstance(scale, int | float) and 0.1 < scale < 10):  # NaN is not, either
+        raise NotFoundError(
+            f"{pack.path}: the manifest's options.crop_scale of single_stage is {scale!r}, not a number "
+            "such as 1.4; get the pack again"
+        )
+    return float(scale)
 
 
 def sharpness(plane: NDArray[np.float32]) -> float:
