@@ -43,7 +43,7 @@ def main(
         run([*edge, "profile", *source, "--duration", str(SECONDS), "--plot", str(plot)])
     print("\nmade:")
     for path, what in (
-        (video, "camera | the 30 controls"),
+        (video, "camera | virtual Ameca | the 30 controls"),
         (controls, "one line per command"),
         (plot, "latency"),
     ):

@@ -122,6 +122,7 @@ def write_pack(out: Path, net: SingleStage, trained_by: str, report: Report) -> 
     weights = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in net.state_dict().items()}
     file = out / "single_stage.safetensors"
     save_file(weights, file)
+    file.chmod(0o644)  # safetensors makes files that only their owner can read
     config = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(net.config).items()}
     manifest = {
         "format": packs.FORMAT,

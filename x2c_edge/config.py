@@ -6,6 +6,7 @@ settings classes are filled from it in ``runtime/session.py``.
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,22 +23,31 @@ else:
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+# TOML and the command line hold paths as text and tuples as lists.
+File = Annotated[Path, Field(strict=False)]
+Texts = Annotated[tuple[str, ...], Field(strict=False)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # strict: "60" and true are not numbers.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Run(_Section):
-    """The loop. budget_ms: capture to wire. rate: commands per second. threads: of the net (0 = auto)."""
+    """The loop. budget_ms: capture to wire. rate: commands per second. threads: of the net (0 = auto).
+
+    precision: of the heavy convolutions of the two-stage nets.
+    """
 
     pack: str | None = None
     pipeline: Literal["auto", "two-stage", "single-stage"] = "auto"
     backend: Literal["auto", "tensorrt", "torch"] = "auto"
-    link: tuple[str, ...] = ()
+    link: Texts = ()
     budget_ms: Annotated[float, Field(ge=5, le=1000)] = 50.0
     rate: Annotated[int, Field(ge=1, le=120)] = 60
     threads: Annotated[int, Field(ge=0, le=64)] = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
 
 
 class Capture(_Section):
@@ -54,7 +64,7 @@ class Capture(_Section):
 class Face(_Section):
     """detector: a YuNet ONNX file to use instead of OpenCV's bundled Haar cascade."""
 
-    detector: Path | None = None
+    detector: File | None = None
     lost_after: Annotated[int, Field(ge=1, le=100)] = 4
 
 
@@ -68,7 +78,7 @@ class Motion(_Section):
 class Calibration(_Section):
     """How the driver's neutral is taken. reference: a saved one to use instead."""
 
-    reference: Path | None = None
+    reference: File | None = None
     seconds: Annotated[float, Field(ge=0.2, le=10)] = 1.0
     timeout: Annotated[float, Field(ge=1, le=600)] = 4.0
 
@@ -84,9 +94,9 @@ class Filter(_Section):
 class Limit(_Section):
     """Narrows one control, in paper units (radians for angles, per second for slew)."""
 
-    low: float | None = None
-    high: float | None = None
-    slew: float | None = None
+    low: Finite | None = None
+    high: Finite | None = None
+    slew: Finite | None = None
 
 
 class Safety(_Section):
@@ -113,9 +123,8 @@ class Settings(_Section):
 def load(path: Path | None, overrides: dict[str, dict[str, Any]] | None = None) -> Settings:
     """Defaults, then the TOML file, then ``overrides`` (section -> key -> value; None is "not given")."""
     data: dict[str, Any] = {}
-    where = "command line"
+    typed: set[tuple[str, str]] = set()  # keys that the command line gave
     if path is not None:
-        where = str(path)
         try:
             data = tomllib.loads(path.read_text())
         except OSError as error:
@@ -127,27 +136,51 @@ def load(path: Path | None, overrides: dict[str, dict[str, Any]] | None = None) 
         if given:
             current = data.setdefault(section, {})
             if isinstance(current, dict):
+                if "camera" in given or "input" in given:  # one source, whichever kind the file names
+                    current.pop("camera", None)
+                    current.pop("input", None)
                 current.update(given)
+                typed.update((section, key) for key in given)
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:
-        raise BadArgumentError(f"{where}: {_describe(error)}") from None
+        location, complaint = _describe(error)
+        where = "command line" if path is None or location in typed else f"config {path}"
+        raise BadArgumentError(f"{where}: {complaint}") from None
     for name in settings.safety.limits:
         if name not in NAMES:
-            raise BadArgumentError(f"{where}: safety.limits.{name!r}: unknown control{nearest(name, NAMES)}")
+            raise BadArgumentError(
+                f"config {path}: safety.limits.{name!r}: unknown control{nearest(name, NAMES)}; "
+                "see controls.py for all 30"
+            )
     return settings
 
 
-def _describe(error: ValidationError) -> str:
-    """The first complaint in one line: the key, what is wrong, and what is allowed."""
-    first = error.errors()[0]
-    location = [str(part) for part in first["loc"]]
-    key = ".".join(part for part in location if not part.startswith(("function-", "literal[", "[key]")))
+def _describe(error: ValidationError) -> tuple[tuple[str, str], str]:
+    """Section and key of the first complaint, and the complaint in one line with what is allowed.
+
+    An unknown key comes before a missing one: it is often the same key, misspelt.
+    """
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    # pydantic adds the members of a union, and "[key]" for a table's own keys.
+    location = [str(part) for part in first["loc"] if part not in ("int", "str", "[key]")]
+    key, given = ".".join(location), first["input"]
+    at = (location[0], location[1] if len(location) > 1 else "")
+    choices: list[str] = re.findall(r"'([^']*)'", first.get("ctx", {}).get("expected", ""))
     if first["type"] == "extra_forbidden":
-        known = _keys_of(location[:-1])
-        return f"unknown key '{key}'{nearest(location[-1], known)}; allowed here: {', '.join(known)}"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{key} = {first['input']!r}: {message[0].lower()}{message[1:]}"
+        choices = _keys_of(location[:-1])
+    if first["type"] == "extra_forbidden" or "[key]" in first["loc"]:
+        hint = nearest(location[-1], choices)
+        return at, f"unknown key {key!r}{hint}; allowed here: {', '.join(choices)}"
+    if first["type"] == "missing":
+        return at, f"{key} is missing; give it a value"
+    if first["type"] in ("model_type", "dict_type"):
+        return at, f"{key} = {given!r}: is a table; write its keys below [{key}]"
+    if choices:
+        hint = nearest(given, choices) if isinstance(given, str) else ""
+        return at, f"{key} = {given!r}{hint}: choose {', '.join(choices)}"
+    message = first["msg"].replace("tuple", "list").removesuffix(" for <class 'pathlib.Path'>")
+    return at, f"{key} = {given!r}: {message[0].lower()}{message[1:]}"
 
 
 def _keys_of(location: list[str]) -> list[str]:

@@ -48,9 +48,20 @@ def test_hold_is_the_last_gear_and_is_left_when_the_cheapest_fits_again() -> Non
     assert g.gear == HOLD
     assert g.running == "single-stage"
     assert g.finished(now, 2 * MS, 60 * MS) is False
-    # 64 good frames push the slow ones out of the p95 window, then 2 s of calm are needed.
-    drive(g, now, 64 + 70, plan_ms=10)
+    # Just in time, without the margin that climbing to a higher gear needs.
+    now = drive(g, now, 50, plan_ms=30)
+    assert g.gear == HOLD
+    drive(g, now, 20, plan_ms=30)
     assert g.gear == "single-stage"
+
+
+def test_a_miss_in_hold_starts_the_two_seconds_again() -> None:
+    g = governor()
+    now = drive(g, 0, 6, plan_ms=60)
+    for _ in range(4):
+        now = drive(g, now, 50, plan_ms=30)
+        now = drive(g, now, 1, plan_ms=60)
+    assert g.gear == HOLD
 
 
 def test_up_needs_two_calm_seconds_with_margin() -> None:
@@ -71,3 +82,9 @@ def test_an_isolated_miss_changes_nothing() -> None:
         now = drive(g, now, 1, plan_ms=45)
         now = drive(g, now, 30, plan_ms=10)
     assert g.gear == "two-stage"
+
+
+def test_one_hopeless_frame_shifts_at_once() -> None:
+    g = governor()
+    drive(g, 0, 1, plan_ms=250)
+    assert g.gear == "single-stage"

@@ -61,7 +61,10 @@ def profile(
         },
         calibration={"reference": reference},
     )  # fmt: skip
-    session = Session(settings, Outputs(fast=fast, trace=trace, duration_s=duration, max_frames=frames))
+    session = Session(
+        settings,
+        Outputs(fast=fast, trace=trace, duration_s=duration, max_frames=frames, later=(json_file, plot)),
+    )
     stop_on_signals(session)
     session.run()
     snapshot = session.snapshot()

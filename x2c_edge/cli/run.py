@@ -26,7 +26,8 @@ def run(
     rate: o.Rate = None,
     fast: o.Fast = False,
     save_video: Annotated[
-        Path | None, typer.Option(metavar="FILE.mp4", help="Side by side: the camera and the 30 controls.")
+        Path | None,
+        typer.Option(metavar="FILE.mp4", help="Side by side: camera, virtual Ameca, the 30 controls."),
     ] = None,
     duration: o.Duration = None,
     config: o.Config = None,

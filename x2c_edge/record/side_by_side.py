@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -82,13 +83,15 @@ class SideBySideWriter:
         values: NDArray[np.floating],
         state: str,
         note: str = "",
+        faces: Sequence[Image] = (),
     ) -> None:
         """Add one picture.
 
         frame: any format of ``Frame``, or (H, W, 3) uint8 BGR; sizes may change during a run, the first
         one decides the camera panel's and later ones are fitted into it. crop, landmarks: drawn when
-        given; landmarks (L, 2) in frame pixels, with outlines when they are the 144 of
+        given; landmarks (L, 2) in frame pixels, with outlines when they are the 140 of
         ``nets.landmarks``. values: (30,), paper units. state, note: for the bars' header.
+        faces: square BGR pictures of the robot, between the camera and the bars; as many every time.
         """
         if isinstance(frame, Frame) and not self._keep_time(frame.t_capture_ns):
             return
@@ -102,7 +105,9 @@ class SideBySideWriter:
         if landmarks is not None and np.isfinite(landmarks).all():
             _draw_landmarks(camera, landmarks, to_panel)
         bars = draw_bars(values, _even(self._height * _BARS_WIDTH), self._height, state=state, note=note)
-        self._previous = np.hstack([camera, bars])
+        size = (self._height, self._height)
+        robots = [cv2.resize(face, size, interpolation=cv2.INTER_CUBIC) for face in faces]
+        self._previous = np.hstack([camera, *robots, bars])
         self._encode(self._previous)
 
     def close(self) -> None:

@@ -67,10 +67,12 @@ class FastRun:
         self._start_s = time.monotonic()
         try:
             self._supervisor.link_up(0)
-            self._frames()
-            self._supervisor.begin_stop(self._now_ns)
-            while not self._supervisor.stopped:
-                self._tick(self._now_ns + self._period_ns)
+            try:
+                self._frames()
+            finally:  # also after a damaged picture: the robot goes home before the links close
+                self._supervisor.begin_stop(self._now_ns)
+                while not self._supervisor.stopped:
+                    self._tick(self._now_ns + self._period_ns)
         finally:
             self._source.close()
             for link in self._links:

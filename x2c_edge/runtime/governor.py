@@ -3,6 +3,9 @@
 Gears from best to cheapest, then "hold" (design, section 6). A frame's prediction is its age when
 vision takes it, plus the running p95 of the gear's plan, plus one actuation period (the longest a
 finished expression can wait for its tick).
+
+"hold" is left on easier terms than a gear is climbed: two seconds of frames that would have been in
+time, without the margin. A face that moves just in time is better than one that does not move.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Final
 
 HOLD: Final = "hold"
 MISSES_TO_SHIFT_DOWN: Final = 3
+HOPELESS: Final = 4  # budgets; a frame that late is reason enough by itself
 MARGIN_TO_SHIFT_UP: Final = 0.8
 CALM_NS_TO_SHIFT_UP: Final = 2_000_000_000
 WINDOW: Final = 64
@@ -69,20 +73,34 @@ class Governor:
         missed = age_ns + plan_ns + self._tick_ns > self._budget_ns
         predicted = age_ns + self.p95_ns(self.running) + self._tick_ns > self._budget_ns
         usable = self.gear != HOLD
-        self._misses = self._misses + 1 if missed or predicted else 0
-        if usable and self._misses >= MISSES_TO_SHIFT_DOWN:
+        if not usable:
+            self._consider_leaving_hold(now_ns, missed)
+            return False
+        hopeless = age_ns + plan_ns > HOPELESS * self._budget_ns
+        weight = MISSES_TO_SHIFT_DOWN if hopeless else 1
+        self._misses = self._misses + weight if missed or predicted else 0
+        if self._misses >= MISSES_TO_SHIFT_DOWN:
             what = "missed" if missed else "would miss"
             self._shift(now_ns, +1, f"{self._misses} frames {what} {self._budget_ns / 1e6:.0f} ms")
-        self._consider_shifting_up(now_ns, age_ns)
-        return usable
+        else:
+            self._consider_shifting_up(now_ns, age_ns)
+        return True
+
+    def _consider_leaving_hold(self, now_ns: int, missed: bool) -> None:
+        if missed:
+            self._calm_since_ns = None
+        elif self._calm_since_ns is None:
+            self._calm_since_ns = now_ns
+        elif now_ns - self._calm_since_ns >= CALM_NS_TO_SHIFT_UP:
+            self._durations[self.running].clear()  # else the slow ones would shift it down again at once
+            self._shift(now_ns, -1, f"{self.running} was in time for 2 s")
 
     def _consider_shifting_up(self, now_ns: int, age_ns: int) -> None:
         if self._index == 0:
             return
         higher = self._gears[self._index - 1]
-        estimate = float(self.p95_ns(higher))
-        if higher != self.running:
-            estimate *= FADE_PER_SECOND ** ((now_ns - self._left_ns[higher]) / 1e9)
+        faded = FADE_PER_SECOND ** ((now_ns - self._left_ns[higher]) / 1e9)
+        estimate = self.p95_ns(higher) * faded
         if age_ns + estimate + self._tick_ns > MARGIN_TO_SHIFT_UP * self._budget_ns:
             self._calm_since_ns = None
         elif self._calm_since_ns is None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from x2c_edge.capture.base import EndOfStream, Source
@@ -59,7 +60,7 @@ class LiveRun:
         self._stopping = threading.Event()  # ease to neutral and end
         self._finished = threading.Event()  # the last command has left
         self._failure: BaseException | None = None
-        self._finish_times: deque[float] = deque(maxlen=64)
+        self._finish_times: deque[float] = deque(maxlen=1024)  # of the last second
         self._processed = 0
         self._too_old = 0
         self._last_frame_on_wire: int | None = None
@@ -147,15 +148,14 @@ class LiveRun:
             book.stage("queue").add(age_ns)
             if age_ns > self._budget_ns:
                 self._too_old += 1
-                book.skips += 1
+                book.skips = self.skipped
                 continue
             sight = self._vision.process(frame, governor.running)
             self.hint = sight.hint
-            usable = True
-            if sight.landmarks is not None:
-                usable = governor.finished(time.monotonic_ns(), age_ns, sight.total_ns)
-            if usable:
-                self._sights.post(sight)
+            in_time = True
+            if sight.landmarks is not None and not sight.acquired:
+                in_time = governor.finished(time.monotonic_ns(), age_ns, sight.total_ns)
+            self._sights.post(sight if in_time else replace(sight, expression=None))
             if self._recorder is not None:
                 self._recorder.offer(sight)
             self._processed += 1
@@ -164,6 +164,7 @@ class LiveRun:
             if sight.landmarks is not None:
                 book.capture_to_controls.add(done_ns - frame.t_capture_ns)
             book.overhead.add(done_ns - start_ns - sight.steps_ns)
+            book.skips = self.skipped
             if self._max_frames is not None and self._processed >= self._max_frames:
                 self._stopping.set()
 
@@ -230,7 +231,11 @@ class LiveRun:
 
     def _watch_links(self, now_ns: int) -> None:
         """The supervisor starts with the first link that is up, and starts softly after all were down."""
-        if any(link.status().state == "up" for link in self._links):
+        statuses = [link.status() for link in self._links]
+        for status in statuses:
+            if status.robot_fault:
+                self._supervisor.robot_fault(now_ns, f"{status.uri}: {status.robot_fault}")
+        if any(status.state == "up" for status in statuses):
             self._supervisor.link_up(now_ns)
         else:
             self._supervisor.link_lost(now_ns)

@@ -1,4 +1,7 @@
-"""Feeds the side-by-side video from a thread of its own, so that encoding never delays vision."""
+"""Feeds the side-by-side video (camera | robot | bars) from a thread of its own.
+
+Drawing and encoding take longer than the network; they must never delay vision.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,28 @@ import threading
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from x2c_edge.controls import NEUTRAL
 from x2c_edge.frames import Command
 from x2c_edge.record.side_by_side import SideBySideWriter
+from x2c_edge.robot.face import AmecaFace
 from x2c_edge.runtime.vision import Sight
 
 WAITING_FRAMES: Final = 8
+ROBOT_SIZE: Final = 320
 
 
 class Recorder:
     """``lossless``: ``offer`` waits for the encoder (``--fast``); otherwise frames that it cannot keep up
     with are left out of the video and counted in ``dropped``."""
 
-    def __init__(self, path: Path, fps: float, *, lossless: bool) -> None:
+    def __init__(self, path: Path, fps: float, *, lossless: bool, generated: bool = False) -> None:
+        """generated: also show the robot face that the two-stage pipeline meant (black before the first)."""
         self._writer = SideBySideWriter(path, fps)
+        self._generated: NDArray[np.uint8] | None = np.zeros((1, 1, 3), np.uint8) if generated else None
+        self._robot = AmecaFace(ROBOT_SIZE)
         self._lossless = lossless
         self._command: Command | None = None
         self._queue: queue.Queue[tuple[Sight, Command | None] | None] = queue.Queue(WAITING_FRAMES)
@@ -54,13 +65,23 @@ class Recorder:
                 continue  # keep taking, so that nobody waits for a writer that has failed
             sight, command = item
             try:
+                values = NEUTRAL if command is None else command.values
                 self._writer.write(
                     sight.frame,
                     sight.crop,
                     sight.landmarks,
-                    NEUTRAL if command is None else command.values,
+                    values,
                     command.state if command is not None else "STARTING",
                     sight.hint,
+                    [*self._generated_face(sight), self._robot.render(values)],
                 )
             except Exception as error:
                 self._failure = error
+
+    def _generated_face(self, sight: Sight) -> list[NDArray[np.uint8]]:
+        """The newest face of the two-stage pipeline, BGR; none when it is not to be shown."""
+        if self._generated is None:
+            return []
+        if sight.robot_face is not None:
+            self._generated = np.ascontiguousarray(sight.robot_face[..., ::-1])
+        return [self._generated]

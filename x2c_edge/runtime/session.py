@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from x2c_edge.backends.base import Backend
 from x2c_edge.backends.open import open_backend
 from x2c_edge.capture.base import Source
 from x2c_edge.capture.open import SourceSpec, open_source
@@ -22,7 +25,7 @@ from x2c_edge.packs import Pack, open_pack
 from x2c_edge.pipelines.base import Pipeline
 from x2c_edge.pipelines.reference import CalibrationSettings, MotionSettings, Reference
 from x2c_edge.runtime.fast import FastRun
-from x2c_edge.runtime.governor import Governor
+from x2c_edge.runtime.governor import HOLD, Governor
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.live import LiveRun, nothing_to_follow
 from x2c_edge.runtime.recorder import Recorder
@@ -33,6 +36,9 @@ from x2c_edge.safety.envelope import Envelope
 from x2c_edge.safety.one_euro import OneEuroSettings, SmoothingSettings
 from x2c_edge.safety.settings import SupervisorSettings
 from x2c_edge.safety.supervisor import Supervisor
+
+# Best first: what a pack must hold for a pipeline to be one of its gears.
+PIPELINE_NETS: Final = (("two-stage", "generator"), ("single-stage", "single_stage"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class Outputs:
     trace: Path | None = None
     duration_s: float | None = None
     max_frames: int | None = None
+    later: tuple[Path | None, ...] = ()  # what the caller writes afterwards; checked before anything starts
 
 
 class Session:
@@ -54,6 +61,8 @@ class Session:
         self, settings: Settings, outputs: Outputs, on_snapshot: Callable[[Snapshot], None] | None = None
     ) -> None:
         self._outputs = outputs
+        for path in (outputs.trace, outputs.save_reference, *outputs.later):
+            _require_writable(path)
         run = settings.run
         self.supervisor = _supervisor(settings.safety)
         links = [make_link(uri, rate_hz=run.rate, lossless=outputs.fast) for uri in (run.link or ("null:",))]
@@ -64,9 +73,15 @@ class Session:
         self._links: list[Link] = []
         self._recorder: Recorder | None = None
         try:
-            backend = open_backend(run.backend, run.threads or None)
+            # Before the network is loaded: a robot needs its time to answer, and goes to neutral meanwhile.
+            for link in links:
+                link.open()
+                self._links.append(link)
+            backend = open_backend(run.backend, run.threads or None, bf16=run.precision == "bf16")
             self.device = f"{backend.name} on {backend.device}"
-            pipelines = {gear: _pipeline(gear, self.pack, backend) for gear in gears}
+            pipelines = {
+                gear: _pipeline(gear, self.pack, backend, outputs.save_video is not None) for gear in gears
+            }
             top = pipelines[gears[0]]
             follower = FaceFollower(
                 LANDMARK_IDS,
@@ -76,7 +91,8 @@ class Session:
                 yunet_passes(settings.face.detector) if settings.face.detector else None,
             )
             first = ("read",) if outputs.fast else ("queue",)
-            self.book = LatencyBook((*first, "locate", *top.plan.names))
+            names = dict.fromkeys(name for p in pipelines.values() for name in p.plan.names)
+            self.book = LatencyBook((*first, "locate", *names))
             self._trace = Trace() if outputs.trace is not None else None
             self.vision = Vision(
                 follower,
@@ -89,10 +105,9 @@ class Session:
             )
             if outputs.save_video is not None:
                 fps = self.source.nominal_fps or 30.0
-                self._recorder = Recorder(outputs.save_video, fps, lossless=outputs.fast)
-            for link in links:
-                link.open()
-                self._links.append(link)
+                self._recorder = Recorder(
+                    outputs.save_video, fps, lossless=outputs.fast, generated="two-stage" in gears
+                )
         except BaseException:
             self._abandon()
             raise
@@ -166,7 +181,7 @@ class Session:
             state=self.supervisor.state,
             reason=self.supervisor.reason,
             gear=self.governor.gear,
-            calibration="" if self.vision.reference is not None else loop.hint,
+            calibration=self._advice(),
             frames=loop.processed,
             skipped=loop.skipped,
             with_face=self.vision.with_face,
@@ -181,6 +196,12 @@ class Session:
             links=tuple(link.status() for link in self._links),
         )
 
+    def _advice(self) -> str:
+        """What the person at the screen should do now; empty when all is well."""
+        if self.governor.gear == HOLD and self.governor.shifts:
+            return f"too slow: {self.governor.shifts[-1].why}; raise --budget-ms or give it more CPU"
+        return self.loop.hint if self.vision.reference is None else ""
+
     def _abandon(self) -> None:
         self.source.close()
         for link in self._links:
@@ -189,9 +210,17 @@ class Session:
             self._recorder.close()
 
 
+def _require_writable(path: Path | None) -> None:
+    """NotFoundError if a file could not be written there; found now rather than after the run."""
+    if path is not None and not (
+        path.parent.is_dir() and os.access(path.parent, os.W_OK) and not path.is_dir()
+    ):
+        raise NotFoundError(f"{path}: cannot be written; choose a file in a folder that exists and is yours")
+
+
 def _gears(pack: Pack, pipeline: str) -> tuple[str, ...]:
     """The pipelines to use, best first."""
-    available = [name for name, net in (("single-stage", "single_stage"),) if net in pack.nets]
+    available = [name for name, net in PIPELINE_NETS if net in pack.nets]
     if pipeline == "auto":
         return tuple(available)
     if pipeline not in available:
@@ -201,11 +230,16 @@ def _gears(pack: Pack, pipeline: str) -> tuple[str, ...]:
     return (pipeline,)
 
 
-def _pipeline(gear: str, pack: Pack, backend: object) -> Pipeline:
+def _pipeline(gear: str, pack: Pack, backend: Backend, keep_face: bool) -> Pipeline:
+    if gear == "two-stage":
+        from x2c_edge.pipelines.two_stage import TwoStagePipeline
+
+        two_stage = TwoStagePipeline(pack, backend)
+        two_stage.keep_face = keep_face
+        return two_stage
     from x2c_edge.pipelines.single_stage import SingleStagePipeline
 
-    assert gear == "single-stage"
-    return SingleStagePipeline(pack, backend)  # type: ignore[arg-type]
+    return SingleStagePipeline(pack, backend)
 
 
 def _source(settings: Settings, fast: bool) -> Source:

@@ -34,6 +34,8 @@ class Sight:
     hint: str
     total_ns: int  # from taking the frame to this
     steps_ns: int  # the part of it inside named steps
+    acquired: bool = False  # the face was found in this frame: its time says nothing about the next
+    robot_face: NDArray[np.uint8] | None = None  # (H, W, 3) RGB, when the pipeline makes one and was asked
 
 
 class Vision:
@@ -56,7 +58,8 @@ class Vision:
         self._book = book
         self._trace = trace
         self._calibrator = Calibrator(calibration)
-        self._retargeter = Retargeter(reference, motion) if reference is not None else None
+        self._retargeter: Retargeter | None = None
+        self._refer_to(reference)
         self._recalibrate = False
         self._steps_ns = 0
         self.with_face = 0
@@ -74,19 +77,23 @@ class Vision:
         """Run the pipeline called ``gear`` on the face in ``frame``."""
         if self._recalibrate:
             self._recalibrate = False
-            self._retargeter, self._calibrator = None, Calibrator(self._calibration)
+            self._refer_to(None)
+            self._calibrator = Calibrator(self._calibration)
         start = perf_counter_ns()
         crop = self._follower.locate(frame)
         self._steps_ns = perf_counter_ns() - start
         self._book.stage("locate").add(self._steps_ns)
         if crop is None:
             return self._sight(start, frame, None)
-        pipeline = self._pipelines[gear]
+        # A reference serves every gear if the highest one takes it.
+        used = gear if self._retargeter is not None else next(iter(self._pipelines))
+        pipeline = self._pipelines[used]
         m = pipeline.measure(crop)
         self._account(pipeline)
         if not self._follower.update(crop, m.landmarks, m.presence):
             return self._sight(start, frame, crop)
-        if self._follower.needs_refine:
+        acquired = self._follower.needs_refine
+        if acquired:
             # A detector's box is rough: look again where the landmarks say the face is.
             crop = self._follower.locate(frame) or crop
             m = pipeline.measure(crop)
@@ -98,11 +105,18 @@ class Vision:
             reference = self._calibrator.add(frame.t_capture_ns, m)
             if reference is not None:
                 self.rough_reference = self._calibrator.rough
-                self._retargeter = Retargeter(reference, self._motion)
+                self._refer_to(reference)
         expression = None
         if self._retargeter is not None:
             expression = self._retargeter.expression(m, frame.seq, frame.t_capture_ns, pipeline.name)
-        return self._sight(start, frame, crop, m.landmarks, expression)
+        one_off = acquired or used != gear
+        return self._sight(start, frame, crop, m.landmarks, expression, one_off, m.robot_face)
+
+    def _refer_to(self, reference: Reference | None) -> None:
+        """The driver's neutral for every pipeline. UserError if one of them cannot use it."""
+        for pipeline in self._pipelines.values():
+            pipeline.refer_to(reference)
+        self._retargeter = Retargeter(reference, self._motion) if reference is not None else None
 
     def _sight(
         self,
@@ -111,6 +125,8 @@ class Vision:
         crop: FaceCrop | None,
         landmarks: NDArray[np.float64] | None = None,
         expression: Expression | None = None,
+        acquired: bool = False,
+        robot_face: NDArray[np.uint8] | None = None,
     ) -> Sight:
         if landmarks is None and self._retargeter is None:
             self._calibrator.face_lost()
@@ -129,6 +145,8 @@ class Vision:
             hint,
             done - start,
             self._steps_ns,
+            acquired,
+            robot_face,
         )
 
     def _account(self, pipeline: Pipeline) -> None:
@@ -136,7 +154,8 @@ class Vision:
         durations = plan.durations_ns.tolist()
         self._steps_ns += sum(durations)
         for name, duration in zip(plan.names, durations, strict=True):
-            self._book.stage(name).add(duration)
+            if duration:  # a plan may end early
+                self._book.stage(name).add(duration)
         if self._trace is not None:
             start = perf_counter_ns() - sum(durations)
             for name, duration in zip(plan.names, durations, strict=True):

@@ -1,0 +1,200 @@
+"""``x2c-edge run`` on real clips: what is written, in order, in range, to the end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.e2e.edge import EDGE, Run, clip
+from x2c_edge.controls import NAMES, NEUTRAL, SAFE_HIGH, SAFE_LOW, SLEW
+from x2c_edge.links.codec import CmdU16, SerialParser
+
+Lines = list[dict[str, Any]]
+
+
+def read(path: Path) -> Lines:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def check_safe(lines: Lines) -> None:
+    """Finite, in range, and no step beyond the slew limit for the time between the lines."""
+    values = np.array([[line["controls"][name] for name in NAMES] for line in lines])
+    assert np.isfinite(values).all()
+    assert (values >= SAFE_LOW - 1e-12).all()
+    assert (values <= SAFE_HIGH + 1e-12).all()
+    dt = np.diff([line["t_send_ns"] for line in lines]) / 1e9
+    assert (np.abs(np.diff(values, axis=0)) <= SLEW * np.minimum(dt, 0.1)[:, None] + 1e-9).all()
+
+
+def neutral(line: dict[str, Any]) -> bool:
+    return bool(np.allclose([line["controls"][name] for name in NAMES], NEUTRAL, atol=1e-6))
+
+
+@pytest.fixture(scope="module")
+def fast_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """d18 (a man, jaw wide open), every frame, with a video; shared by the tests that only look."""
+    folder = tmp_path_factory.mktemp("fast")
+    subprocess.run(
+        [*EDGE, "run", "--input", str(clip("d18")), "--fast", "--link", "jsonl:out.jsonl",
+         "--save-video", "out.mp4", "--save-reference", "me.json"],
+        cwd=folder, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    return folder
+
+
+def test_every_frame_has_a_line_and_every_line_is_safe(fast_run: Path) -> None:
+    lines = read(fast_run / "out.jsonl")
+    check_safe(lines)
+    assert [line["seq"] for line in lines] == list(range(len(lines)))
+    # Frames before the neutral is known (about a second) have lines too, in state NEUTRAL.
+    followed = {line["frame_seq"] for line in lines if line["frame_seq"] is not None}
+    first = min(followed)
+    assert followed == set(range(first, 216))
+    assert first <= 45
+    sent_at = {line["t_send_ns"] for line in lines}
+    capture = cv2.VideoCapture(str(clip("d18")))
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    for i in range(first):
+        assert min(abs(t - i / fps * 1e9) for t in sent_at) < 2e6
+    assert neutral(lines[-1])
+    assert lines[-1]["state"] == "STOPPED"
+
+
+def test_the_jaw_follows(fast_run: Path) -> None:
+    """d18 opens the mouth wide: the jaw's command goes near the end of its range and comes back."""
+    jaw = [line["controls"]["Jaw Pitch"] for line in read(fast_run / "out.jsonl")]
+    assert min(jaw) < 0.65
+    assert max(jaw) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_the_video_has_every_frame(fast_run: Path) -> None:
+    video = cv2.VideoCapture(str(fast_run / "out.mp4"))
+    assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 216
+    ok, picture = video.read()
+    assert ok
+    assert picture.shape == (720, 720 + 720 + 560, 3)  # camera, robot, bars
+
+
+def test_the_same_input_gives_the_same_bytes(fast_run: Path, edge: Run, tmp_path: Path) -> None:
+    assert edge("run", "--input", clip("d18"), "--fast", "--link", "jsonl:again.jsonl").returncode == 0
+    assert (tmp_path / "again.jsonl").read_bytes() == (fast_run / "out.jsonl").read_bytes()
+
+
+def test_a_saved_reference_follows_from_the_first_frame(fast_run: Path, edge: Run, tmp_path: Path) -> None:
+    done = edge(
+        "run", "--input", clip("d18"), "--fast", "--reference", fast_run / "me.json",
+        "--link", "jsonl:out.jsonl", "--duration", "1",
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert read(tmp_path / "out.jsonl")[0]["frame_seq"] == 0
+
+
+def test_mirror_swaps_the_sides(fast_run: Path, edge: Run, tmp_path: Path) -> None:
+    done = edge(
+        "run", "--input", clip("d18"), "--fast", "--mirror", "--reference", fast_run / "me.json",
+        "--link", "jsonl:mirrored.jsonl",
+    )  # fmt: skip
+    assert done.returncode == 0
+    edge(
+        "run",
+        "--input",
+        clip("d18"),
+        "--fast",
+        "--reference",
+        fast_run / "me.json",
+        "--link",
+        "jsonl:out.jsonl",
+    )
+    yaw = [
+        np.array([line["controls"]["Head Yaw"] for line in read(tmp_path / name)])
+        for name in ("out.jsonl", "mirrored.jsonl")
+    ]
+    assert np.abs(yaw[0]).max() > 0.02
+    np.testing.assert_allclose(yaw[0], -yaw[1], atol=1e-9)
+
+
+def start(folder: Path, *args: str) -> subprocess.Popen[str]:
+    """A live run in the background."""
+    return subprocess.Popen(
+        [*EDGE, "run", "--input", str(clip("d6")), *args],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_until_following(path: Path, process: subprocess.Popen[str]) -> None:
+    for _ in range(600):
+        if path.exists() and '"FOLLOWING"' in path.read_text():
+            return
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.1)
+    pytest.fail("the run never followed the face")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_ease_to_neutral(tmp_path: Path, number: signal.Signals) -> None:
+    process = start(tmp_path, "--link", "jsonl:out.jsonl")
+    wait_until_following(tmp_path / "out.jsonl", process)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    lines = read(tmp_path / "out.jsonl")
+    check_safe(lines)
+    assert lines[-1]["state"] == "STOPPED"
+    assert neutral(lines[-1])
+
+
+def test_kill_9_leaves_whole_lines(tmp_path: Path) -> None:
+    process = start(tmp_path, "--link", "jsonl:out.jsonl")
+    wait_until_following(tmp_path / "out.jsonl", process)
+    process.kill()
+    process.wait()
+    text = (tmp_path / "out.jsonl").read_text()
+    whole = text[: text.rfind("\n") + 1].splitlines()
+    assert len(whole) > 30
+    check_safe([json.loads(line) for line in whole])
+
+
+def test_serial_frames_on_a_real_pty(tmp_path: Path) -> None:
+    """Two links at once: what a peer decodes from the pty is what the file says was sent."""
+    master, slave = os.openpty()
+    received = bytearray()
+    stop = threading.Event()
+
+    def drain() -> None:
+        with contextlib.suppress(OSError):  # the pty is closed at the end
+            while not stop.is_set():
+                received.extend(os.read(master, 4096))
+
+    reader = threading.Thread(target=drain, daemon=True)
+    reader.start()
+    process = start(
+        tmp_path, "--link", f"serial://{os.ttyname(slave)}?settle=0", "--link", "jsonl:out.jsonl",
+        "--duration", "4",
+    )  # fmt: skip
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    time.sleep(0.3)
+    stop.set()
+    os.close(slave)
+    parser = SerialParser()
+    commands = [m for m in parser.feed(bytes(received)) if isinstance(m, CmdU16)]
+    assert parser.n_bad == 0
+    values = np.array([m.values for m in commands])
+    assert np.isfinite(values).all()
+    lines = read(tmp_path / "out.jsonl")
+    assert abs(len(commands) - len(lines)) <= 5
+    np.testing.assert_allclose(values[-1], NEUTRAL, atol=1e-4)

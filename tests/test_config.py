@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from x2c_edge.config import Limit, Safety, Settings, load
+from x2c_edge.errors import BadArgumentError
+
+# settings in TOML, what the message must name
+WRONG = {
+    "unknown section": ("[rnu]\nrate = 30", ["'rnu'", "did you mean 'run'", "run, capture, face"]),
+    "unknown key": ("[run]\nrat = 30", ["'run.rat'", "did you mean 'rate'", "budget_ms"]),
+    "number too large": ("[run]\nrate = 500", ["run.rate = 500", "120"]),
+    "number too small": ("[run]\nbudget_ms = 1", ["run.budget_ms = 1", "5"]),
+    "not a number": ("[run]\nbudget_ms = nan", ["run.budget_ms = nan"]),
+    "not whole": ("[run]\nrate = 1.5", ["run.rate = 1.5", "integer"]),
+    "text for a number": ('[run]\nrate = "60"', ["run.rate = '60'", "integer"]),
+    "switch for a number": ("[run]\nbudget_ms = true", ["run.budget_ms = True", "number"]),
+    "number for a switch": ("[motion]\nmirror = 1", ["motion.mirror = 1", "boolean"]),
+    "one of several": (
+        '[run]\npipeline = "singel-stage"',
+        ["run.pipeline = 'singel-stage'", "did you mean 'single-stage'", "auto, two-stage, single-stage"],
+    ),
+    "camera": ("[capture]\ncamera = 1.5", ["capture.camera = 1.5"]),
+    "camera is no switch": ("[capture]\ncamera = true", ["capture.camera = True"]),
+    "path": ("[face]\ndetector = 3", ["face.detector = 3", "path"]),
+    "not a list": ('[run]\nlink = "null:"', ["run.link = 'null:'", "list"]),
+    "list of the wrong": ("[run]\nlink = [3]", ["run.link.0 = 3", "string"]),
+    "not a table": ("run = 3", ["run = 3", "[run]"]),
+    "gain of no group": ("[motion.gain]\nlip = 1.0", ["'motion.gain.lip'", "did you mean 'lips'", "brows"]),
+    "gain too large": ("[motion.gain]\nlips = 9.0", ["motion.gain.lips = 9.0", "3"]),
+    "filter of no group": (
+        "[safety.smoothing.jaws]\nmin_cutoff = 1.0\nbeta = 0.1",
+        ["'safety.smoothing.jaws'", "did you mean 'jaw'"],
+    ),
+    "filter not complete": ("[safety.smoothing.jaw]\nbeta = 0.1", ["safety.smoothing.jaw.min_cutoff"]),
+    "filter key": (
+        "[safety.smoothing.jaw]\nmin_cutof = 1.0\nbeta = 0.1",
+        ["min_cutof'", "did you mean 'min_cutoff'"],
+    ),
+    "limit of no control": (
+        '[safety.limits."Jaw Pich"]\nlow = 0.6',
+        ["safety.limits.'Jaw Pich'", "did you mean 'Jaw Pitch'"],
+    ),
+    "limit key": ('[safety.limits."Jaw Pitch"]\nlo = 0.6', ["did you mean 'low'", "low, high, slew"]),
+    "limit not finite": ('[safety.limits."Jaw Pitch"]\nlow = nan', ["safety.limits.Jaw Pitch.low = nan"]),
+    "a key with a line break": ('"a\\nb" = 1', ["unknown key"]),
+    "not TOML": ("[run", ["not TOML"]),
+    "the same key twice": ("[run]\nrate = 60\nrate = 50", ["not TOML"]),
+}  # fmt: skip
+
+
+@pytest.fixture
+def file(tmp_path: Path):
+    def write(text: str) -> Path:
+        path = tmp_path / "robot.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def complaint(*arguments) -> str:
+    with pytest.raises(BadArgumentError) as error:
+        load(*arguments)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(("text", "expected"), WRONG.values(), ids=WRONG)
+def test_every_wrong_setting_gets_one_line_that_names_it(file, text: str, expected: list[str]):
+    message = complaint(file(text))
+    assert "robot.toml" in message
+    for part in expected:
+        assert part in message
+
+
+def test_files_that_cannot_be_read(tmp_path: Path):
+    assert "No such file" in complaint(tmp_path / "none.toml")
+    assert "directory" in complaint(tmp_path)
+    path = tmp_path / "latin.toml"
+    path.write_bytes(b"[run]\npack = '\xe4'")
+    assert "not TOML" in complaint(path)
+
+
+def test_defaults_are_the_design_s():
+    settings = load(None)
+    assert settings == Settings()
+    assert (settings.run.budget_ms, settings.run.rate, settings.run.link) == (50.0, 60, ())
+    assert (settings.safety.hold_after, settings.safety.neutral_after, settings.safety.ease) == (0.15, 1.5, 1)
+
+
+def test_the_command_line_goes_before_the_file_and_the_file_before_the_default(file):
+    path = file(
+        """
+        [run]
+        rate = 30
+        budget_ms = 40
+        link = ["null:", "jsonl:a"]
+        [motion.gain]
+        lips = 1.5
+        """
+    )
+    settings = load(path, {"run": {"rate": 20, "budget_ms": None}, "motion": {"mirror": True}, "face": {}})
+    assert settings.run.rate == 20
+    assert settings.run.budget_ms == 40
+    assert settings.run.link == ("null:", "jsonl:a")
+    assert settings.run.threads == 0
+    assert settings.motion.gain == {"lips": 1.5}
+    assert settings.motion.mirror
+
+
+def test_a_source_on_the_command_line_replaces_the_file_s(file):
+    path = file("[capture]\ncamera = 2\nwidth = 640\nheight = 480")
+    capture = load(path, {"capture": {"camera": None, "input": "clip.mp4"}}).capture
+    assert (capture.camera, capture.input, capture.width) == (None, "clip.mp4", 640)
+    assert load(path, {"capture": {"camera": "/dev/video1"}}).capture.camera == "/dev/video1"
+
+
+def test_a_wrong_argument_is_not_blamed_on_the_file(file):
+    path = file("[run]\nbudget_ms = 40")
+    assert complaint(path, {"run": {"rate": 500}}).startswith("command line: run.rate = 500")
+    assert complaint(None, {"run": {"rate": 500}}).startswith("command line: run.rate = 500")
+    assert "robot.toml" in complaint(file("[run]\nrate = 500"), {"run": {"budget_ms": 40.0}})
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().run.rate = 10
+
+
+def test_safety_keeps_what_the_file_says(file):
+    path = file(
+        """
+        [safety]
+        ease = 2.0
+        [safety.limits."Head Yaw"]
+        low = -0.2
+        slew = 0.5
+        [safety.smoothing.head]
+        min_cutoff = 0.5
+        beta = 0.02
+        """
+    )
+    safety = load(path).safety
+    assert isinstance(safety, Safety)
+    assert safety.ease == 2.0
+    assert safety.limits == {"Head Yaw": Limit(low=-0.2, high=None, slew=0.5)}
+    assert safety.smoothing["head"].d_cutoff == 1.0
+
+
+@pytest.mark.parametrize("key", ["hold_after", "neutral_after", "ease"])
+@pytest.mark.parametrize("value", ["0.0", "-1.0", "nan", "inf", "1e9"])
+def test_no_time_of_the_supervisor_can_be_senseless(file, key: str, value: str):
+    assert f"safety.{key} = " in complaint(file(f"[safety]\n{key} = {value}"))
