@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from x2c_edge.backends.base import Backend
-from x2c_edge.backends.open import open_backend
+from x2c_edge.backends.open import engines_for, open_backend
 from x2c_edge.capture.base import Source
 from x2c_edge.capture.open import SourceSpec, open_source
 from x2c_edge.capture.pacing import Paced
@@ -68,6 +68,7 @@ class Session:
         links = [make_link(uri, rate_hz=run.rate, lossless=outputs.fast) for uri in (run.link or ("null:",))]
         reference = Reference.load(settings.calibration.reference) if settings.calibration.reference else None
         self.pack = open_pack(run.pack)
+        engines_for(run.backend, self.pack)  # engines that do not fit are found before any device opens
         gears = _gears(self.pack, run.pipeline)
         self.source = _source(settings, outputs.fast)
         self._links: list[Link] = []
@@ -77,7 +78,9 @@ class Session:
             for link in links:
                 link.open()
                 self._links.append(link)
-            backend = open_backend(run.backend, run.threads or None, bf16=run.precision == "bf16")
+            backend = open_backend(
+                run.backend, run.threads or None, bf16=run.precision == "bf16", pack=self.pack
+            )
             self.device = f"{backend.name} on {backend.device}"
             pipelines = {
                 gear: _pipeline(gear, self.pack, backend, outputs.save_video is not None) for gear in gears

@@ -1,0 +1,84 @@
+"""Choosing TensorRT, with the driver's and TensorRT's answers given: nothing here runs an engine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from x2c_edge import packs
+from x2c_edge.backends import cuda_device, engine_files
+from x2c_edge.backends.cuda_device import CudaDevice
+from x2c_edge.backends.open import open_backend
+from x2c_edge.errors import NotFoundError
+
+ORIN = CudaDevice("Orin", "8.7", integrated=True, memory_bytes=8 << 30)
+
+
+@pytest.fixture
+def pack(small_pack: Path, pack_folders: Path) -> packs.Pack:
+    return packs.open_pack("small")
+
+
+@pytest.fixture
+def orin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A board with TensorRT 10.3."""
+    monkeypatch.setattr(cuda_device, "cuda_device", lambda: ORIN)
+    monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__="10.3.0"))
+    monkeypatch.setitem(sys.modules, "pycuda", None)
+
+
+def install(pack: packs.Pack, tensorrt: str) -> None:
+    key = engine_files.key_for(pack, ORIN, tensorrt, "fp16")
+    folder = engine_files.engines_folder()
+    engine_files.write_set(key, {"single_stage": b"plan"}, pack, {"frames": 1}, folder)
+
+
+def refusal(pack: packs.Pack, name: str) -> str:
+    with pytest.raises(NotFoundError) as error:
+        open_backend(name, 1, pack=pack)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is a GPU")
+def test_without_a_driver(pack):
+    said = refusal(pack, "tensorrt")
+    assert said.startswith("backend 'tensorrt': ")
+    assert "driver" in said
+    assert said.endswith("; or use --backend torch")
+    assert open_backend("auto", 1, pack=pack).name == "torch"
+
+
+def test_without_tensorrt(pack, orin, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    assert "TensorRT is not installed for this Python" in refusal(pack, "tensorrt")
+    assert open_backend("auto", 1, pack=pack).name == "torch"
+
+
+def test_without_engines(pack, orin):
+    said = refusal(pack, "tensorrt")
+    assert "run: x2c-edge build-engines --pack small --precision fp16; or use --backend torch" in said
+    assert open_backend("auto", 1, pack=pack).name == "torch"
+
+
+@pytest.mark.parametrize("name", ["auto", "tensorrt"])
+def test_engines_that_do_not_fit_are_an_error_for_auto_too(pack, orin, name: str):
+    install(pack, "8.6.2")
+    assert "built with TensorRT 8.6.2, here is 10.3.0; run: x2c-edge build-engines" in refusal(pack, name)
+
+
+@pytest.mark.parametrize("name", ["auto", "tensorrt"])
+def test_without_pycuda(pack, orin, name: str):
+    install(pack, "10.3.0")
+    assert "pip install 'x2c-edge[tensorrt]'" in refusal(pack, name)
+
+
+@pytest.mark.parametrize("name", ["auto", "tensorrt"])
+def test_damaged_engines(pack, orin, name: str):
+    install(pack, "10.3.0")
+    for engine in engine_files.engines_folder().rglob("*.engine"):
+        engine.write_bytes(b"other")
+    assert "single_stage.engine: missing or damaged" in refusal(pack, name)

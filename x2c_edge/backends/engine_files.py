@@ -1,0 +1,197 @@
+"""Built engines on the disk: where they live, what they are keyed by, and which set fits here.
+
+A set is a folder ``<user data>/x2c-edge/engines/<pack>-<precision>-<hash of the key>`` with one ``.engine``
+file for each net, a copy of the pack's manifest, and ``engines.json``. An engine runs only on the GPU and the
+TensorRT release it was built with, so both are part of the key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+from x2c_edge import packs
+from x2c_edge.backends.cuda_device import CudaDevice
+from x2c_edge.errors import BadArgumentError, NotFoundError, nearest
+from x2c_edge.packs import Pack
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+INDEX: Final = "engines.json"
+FORMAT: Final = 1
+_PARTS: Final[Mapping[str, str]] = {"dense motion": "dense_motion", "tail": "warp_tail"}
+
+
+class NoEnginesError(NotFoundError):
+    """None were built for the pack."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKey:
+    """What must be the same where engines are built and where they run."""
+
+    pack: str
+    pack_digest: str
+    gpu: str
+    capability: str
+    tensorrt: str
+    precision: Precision
+
+    @property
+    def folder_name(self) -> str:
+        text = json.dumps(asdict(self), sort_keys=True)
+        return f"{self.pack}-{self.precision}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSet:
+    """A folder of engines. files: name to path; hashes: name to sha256; parity: what the gate measured."""
+
+    folder: Path
+    key: EngineKey
+    files: dict[str, Path]
+    hashes: dict[str, str]
+    parity: dict[str, Any]
+
+
+def engine_name(arch: str, part: str = "") -> str:
+    """The engine that runs a net, or a part of it (``Backend.bind``)."""
+    return _PARTS.get(part, arch)
+
+
+def engines_folder() -> Path:
+    """Where engine sets live: ``$X2C_EDGE_ENGINES``, else in the user's data directory."""
+    return Path(os.environ.get("X2C_EDGE_ENGINES") or packs.user_folder().parent / "engines")
+
+
+def precision_named(name: str) -> Precision:
+    """BadArgumentError if there is none of this name."""
+    known: tuple[Precision, ...] = get_args(Precision)
+    for precision in known:
+        if precision == name:
+            return precision
+    raise BadArgumentError(f"precision '{name}'{nearest(name, known)}: choose {', '.join(known)}")
+
+
+def key_for(pack: Pack, device: CudaDevice, tensorrt: str, precision: Precision) -> EngineKey:
+    return EngineKey(pack.name, pack.digest, device.name, device.capability, tensorrt, precision)
+
+
+def build_command(pack: Pack, precision: Precision = "fp16") -> str:
+    name = pack.name
+    try:
+        if packs.find(name).resolve() != pack.path.resolve():
+            name = str(pack.path)
+    except NotFoundError:
+        name = str(pack.path)
+    return f"x2c-edge build-engines --pack {name} --precision {precision}"
+
+
+def installed_sets(pack: Pack, folder: Path | None = None) -> Iterator[EngineSet]:
+    """The readable sets that were built from a pack of this name, the newest first."""
+    folder = folder or engines_folder()
+    found = folder.glob(f"*/{INDEX}")
+    for index in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        engines = _read(index)
+        if engines is not None and engines.key.pack == pack.name:
+            yield engines
+
+
+def find_set(pack: Pack, device: CudaDevice, tensorrt: str, folder: Path | None = None) -> EngineSet:
+    """The newest set that was built for exactly this pack, device and TensorRT.
+
+    NoEnginesError if there is none at all; NotFoundError with both sides of what differs in the nearest one;
+    both with the command that builds.
+    """
+    wanted = key_for(pack, device, tensorrt, "fp16")
+    nearest: list[str] | None = None
+    precision: Precision = "fp16"
+    for engines in installed_sets(pack, folder):
+        differences = [d for d in _differences(engines.key, wanted) if d]
+        if not differences:
+            return engines
+        if nearest is None or len(differences) < len(nearest):
+            nearest, precision = differences, engines.key.precision
+    if nearest is None:
+        raise NoEnginesError(f"no engines are built for pack '{pack.name}'; run: {build_command(pack)}")
+    raise NotFoundError(
+        f"the engines of pack '{pack.name}' do not fit: {'; '.join(nearest)}; "
+        f"run: {build_command(pack, precision)}"
+    )
+
+
+def verified(engines: EngineSet) -> EngineSet:
+    """The same set. NotFoundError if a file is missing or not as it was built."""
+    for name, file in engines.files.items():
+        if not file.is_file() or packs.sha256_of(file) != engines.hashes[name]:
+            raise NotFoundError(f"{file}: missing or damaged; build the engines again with --force")
+    return engines
+
+
+def write_set(
+    key: EngineKey, plans: Mapping[str, bytes], pack: Pack, parity: Mapping[str, Any], folder: Path
+) -> EngineSet:
+    """Put a whole set in the place of what was there: a reader sees the old one, the new one, or none."""
+    target = folder / key.folder_name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{key.folder_name}.", dir=folder) as scratch:
+            work = Path(scratch) / "new"
+            work.mkdir(mode=0o755)
+            hashes = {name: _written(work / f"{name}.engine", plan) for name, plan in plans.items()}
+            (work / packs.MANIFEST).write_bytes((pack.path / packs.MANIFEST).read_bytes())
+            index = {"format": FORMAT, "key": asdict(key), "engines": hashes, "parity": dict(parity)}
+            (work / INDEX).write_text(json.dumps(index, indent=1))
+            if target.exists():
+                target.rename(Path(scratch) / "old")
+            work.rename(target)
+    except OSError as error:
+        raise NotFoundError(f"{folder}: cannot be written: {error.strerror}; choose another --out") from None
+    engines = _read(target / INDEX)
+    assert engines is not None
+    return engines
+
+
+def _written(file: Path, data: bytes) -> str:
+    with file.open("wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read(index: Path) -> EngineSet | None:
+    """None for what is not a set of this format: it cannot be used, and so is not there."""
+    try:
+        data = json.loads(index.read_text())
+        if data["format"] != FORMAT:
+            return None
+        hashes = {str(name): str(value) for name, value in data["engines"].items()}
+        return EngineSet(
+            folder=index.parent,
+            key=EngineKey(**data["key"]),
+            files={name: index.parent / f"{name}.engine" for name in hashes},
+            hashes=hashes,
+            parity=dict(data["parity"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _differences(built: EngineKey, here: EngineKey) -> Iterator[str]:
+    """One phrase for each thing that differs; the precision is the user's choice and does not count."""
+    if built.pack_digest != here.pack_digest:
+        yield f"built from pack digest {built.pack_digest[:12]}, the pack is {here.pack_digest[:12]} now"
+    if (built.gpu, built.capability) != (here.gpu, here.capability):
+        yield (
+            f"built for {built.gpu} (compute capability {built.capability}), "
+            f"here is {here.gpu} ({here.capability})"
+        )
+    if built.tensorrt != here.tensorrt:
+        yield f"built with TensorRT {built.tensorrt}, here is {here.tensorrt}"

@@ -1,0 +1,144 @@
+"""All engines of a pack: export, build, check against PyTorch on a clip, install. All of it or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from x2c_edge.backends.base import Backend
+from x2c_edge.backends.engine_files import EngineKey, EngineSet, Precision, write_set
+from x2c_edge.convert.engine_build import EngineBuilder
+from x2c_edge.convert.onnx_export import exported
+from x2c_edge.convert.rehearsal import Listening, Parity, crops_of, pipeline_of, rehearse
+from x2c_edge.convert.space import require_space
+from x2c_edge.errors import BadArgumentError, NotFoundError
+from x2c_edge.nets import engine_nets
+from x2c_edge.nets.engine_nets import EngineNet
+from x2c_edge.packs import Pack
+
+TIMING_CACHE: Final = "timing.cache"
+Report = Callable[[str, float], None]  # what is being done, and the share of the whole that is
+Opener = Callable[[Mapping[str, bytes]], Backend]  # a backend that runs engines which are not installed yet
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to build. clip: a video, picture or folder with a face (None: the pack's own)."""
+
+    pack: Pack
+    precision: Precision
+    folder: Path
+    clip: str | None = None
+
+
+def nets_of(pack: Pack) -> list[EngineNet]:
+    """Every engine that the pack needs, opened. NotFoundError if the pack does not fit together."""
+    volume = engine_nets.volume_shape(pack.files["source"].file) if "source" in pack.files else ()
+    nets: list[EngineNet] = []
+    for spec in pack.nets.values():
+        module = engine_nets.opened(spec.arch, spec.config, spec.file)
+        nets += engine_nets.engine_nets(module, spec.input.size if spec.input else 0, volume)
+    return nets
+
+
+def clip_of(order: Order) -> str:
+    """The clip to calibrate and judge with. BadArgumentError if there is none."""
+    if order.clip is not None:
+        return order.clip
+    for name in ("clip", "robot_image"):
+        if name in order.pack.files:
+            return str(order.pack.files[name].file)
+    raise BadArgumentError(
+        f"pack '{order.pack.name}' brings no clip to check its engines on; "
+        "give one: --clip VIDEO (a few seconds of a face)"
+    )
+
+
+def build_set(
+    order: Order,
+    key: EngineKey,
+    builder: EngineBuilder,
+    reference: Backend,
+    open_engines: Opener,
+    report: Report,
+) -> EngineSet:
+    """Build, judge and install a set of engines.
+
+    reference: PyTorch in float32. NotFoundError if a net cannot be built or the engines fail the gate;
+    nothing is installed then.
+    """
+    listening = Listening(reference)
+    pipeline = pipeline_of(order.pack, listening)
+    report("follow the clip", 0.0)
+    crops = crops_of(clip_of(order), pipeline)
+    for heard in listening.samples.values():
+        heard.clear()
+    expected = rehearse(pipeline, crops)
+    plans = _plans(order, builder, listening, report)
+    report("compare with PyTorch", 1.0)
+    parity = Parity.of(rehearse(pipeline_of(order.pack, open_engines(plans)), crops), expected)
+    parity.require(order.precision)
+    return install(order, key, plans, parity)
+
+
+def install(order: Order, key: EngineKey, plans: Mapping[str, bytes], parity: Parity) -> EngineSet:
+    """Write a set that passed the gate."""
+    order.folder.mkdir(parents=True, exist_ok=True)
+    require_space(order.folder, sum(map(len, plans.values())))
+    return write_set(key, plans, order.pack, parity.to_json(), order.folder)
+
+
+def _plans(order: Order, builder: EngineBuilder, heard: Listening, report: Report) -> dict[str, bytes]:
+    nets = nets_of(order.pack)
+    files: dict[str, bytes] = {}
+    for net in nets:
+        report(f"export {net.name}", 0.0)
+        names = [port.name for port in net.inputs]
+        samples = [dict(zip(names, values, strict=True)) for values in heard.samples[net.name]]
+        try:
+            files[net.name] = exported(net, order.precision, samples)
+        except ValueError as error:
+            raise NotFoundError(f"engine '{net.name}': {error}") from None
+    total = sum(map(len, files.values()))  # what takes long is about proportional to the weights
+    done = 0
+    plans: dict[str, bytes] = {}
+    for net in nets:
+        size = len(files[net.name])
+
+        def progress(share: float, name: str = net.name, before: int = done, size: int = size) -> None:
+            report(f"build {name}", (before + share * size) / total)
+
+        progress(0.0)
+        plans[net.name] = builder.build(net, files[net.name], order.precision, progress)
+        done += size
+    return plans
+
+
+def read_timing_cache(folder: Path, key: EngineKey) -> bytes:
+    """What an earlier build on this device measured; empty if nothing."""
+    file = _timing_file(folder, key)
+    return file.read_bytes() if file.is_file() else b""
+
+
+def write_timing_cache(folder: Path, key: EngineKey, data: bytes) -> None:
+    file = _timing_file(folder, key)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(file.name + ".partial")
+    partial.write_bytes(data)
+    partial.replace(file)
+
+
+def _timing_file(folder: Path, key: EngineKey) -> Path:
+    return folder / f"{key.gpu}-{key.tensorrt}".replace(" ", "-").replace("/", "-") / TIMING_CACHE
+
+
+def describe(engines: EngineSet) -> str:
+    """For people: where, and how good."""
+    controls: dict[str, Any] = engines.parity["controls"]
+    name = max(controls, key=lambda control: controls[control]["largest"])
+    return (
+        f"{engines.folder}: {len(engines.files)} engine(s), {engines.key.precision}; largest error "
+        f"{controls[name]['largest']:.2g} in '{name}' over {engines.parity['frames']} frames"
+    )

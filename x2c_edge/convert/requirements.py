@@ -1,0 +1,18 @@
+"""What building engines needs beyond running them."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from x2c_edge.backends.engine_files import Precision
+from x2c_edge.errors import NotFoundError
+
+
+def require_exporter(precision: Precision) -> None:
+    """NotFoundError with the command that installs what is missing."""
+    needed = ("torch", "onnx", *(("onnxruntime",) if precision == "int8" else ()))
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise NotFoundError(
+            f"building engines needs {' and '.join(missing)}; run: pip install 'x2c-edge[torch,tensorrt]'"
+        )

@@ -1,0 +1,181 @@
+"""The nets as engines run them: one module each, fixed shapes, batch 1, named tensors in and out.
+
+W is split where kernels work: ``motion_volume`` makes ``dense_motion``'s input, ``warp_volume`` stands
+between ``dense_motion`` and ``warp_tail``. So no engine holds a 5-D GridSample.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from x2c_edge.controls import N_CONTROLS
+from x2c_edge.errors import NotFoundError
+from x2c_edge.nets import arch, single_stage
+from x2c_edge.nets.generator import Generator
+from x2c_edge.nets.mapping import MappingNetwork
+from x2c_edge.nets.motion_extractor import MotionExtractor
+from x2c_edge.nets.stitching import KeypointMlp
+from x2c_edge.nets.warping import WarpingNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A tensor that enters or leaves an engine. narrow: pixels or maps, float16 in a half engine."""
+
+    name: str
+    shape: tuple[int, ...]
+    narrow: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EngineNet:
+    """One engine to be. ``module`` takes the inputs in order and gives the outputs in order.
+
+    wide: arithmetic on coordinates alone, float32 in every precision.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    wide: bool = False
+
+
+class _Heads(nn.Module):
+    """M's heads as one row, in the order of ``RawMotion``."""
+
+    def __init__(self, net: MotionExtractor) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, face: Tensor) -> Tensor:
+        return torch.cat(tuple(self.net(face)), dim=1)
+
+
+class _DenseMotion(nn.Module):
+    def __init__(self, net: WarpingNetwork) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, front: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = self.net.hourglass(front)
+        return self.net.mask_logits(hidden), self.net.occlusion_map(hidden)
+
+
+class _WarpTail(nn.Module):
+    def __init__(self, net: WarpingNetwork) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, warped: Tensor, occlusion: Tensor) -> Tensor:
+        return self.net.tail(warped, occlusion)
+
+
+def opened(kind: str, config: Mapping[str, Any], file: Path) -> nn.Module:
+    """A net of a pack, norms folded, float32, in eval mode. NotFoundError if the file does not fit."""
+    try:
+        state = load_file(file)
+        if kind != "single_stage":
+            return arch.opened(kind, config, state)
+        net = single_stage.SingleStage(single_stage.SingleStageConfig.from_manifest(dict(config)))
+        net.load_state_dict({k: v.float() for k, v in state.items()})
+        return single_stage.folded(net).requires_grad_(False)
+    except KeyError:
+        raise NotFoundError(f"{file}: unknown net '{kind}'; update x2c-edge or the pack") from None
+    except (SafetensorError, TypeError, ValueError, RuntimeError, OSError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise NotFoundError(f"{file}: does not fit its manifest: {text}; get the pack again") from None
+
+
+def volume_shape(source: Path) -> tuple[int, ...]:
+    """(1, C, D, H, W) of the feature volume in a pack's source file."""
+    with safe_open(source, "pt") as file:
+        return tuple(file.get_slice("feature").get_shape())
+
+
+def engine_nets(net: nn.Module, size: int, volume: tuple[int, ...]) -> list[EngineNet]:
+    """What becomes of an opened net: two engines for W, one for every other.
+
+    size: side of the picture that the net sees, in pixels (single_stage, motion and mapping).
+    volume: (1, C, D, H, W) of the source's feature volume (W and G).
+    """
+    face = (1, 3, size, size)
+    match net:
+        case single_stage.SingleStage():
+            columns = 1 + 2 * net.config.landmarks + 3 + N_CONTROLS
+            # float32 in: the patches are cut from these pixels at float32 positions.
+            return [
+                EngineNet(
+                    "single_stage", net, (Port("face", face, False),), (Port("row", (1, columns), False),)
+                )
+            ]
+        case MotionExtractor():
+            c = net.config
+            heads = Port("heads", (1, 3 * c.bins + 6 * c.keypoints + 4), False)
+            return [EngineNet("motion", _Heads(net), (Port("face", face, True),), (heads,))]
+        case WarpingNetwork():
+            return _warping(net, volume)
+        case Generator():
+            side = volume[-1] * 2 ** len(net.config.up_widths) * net.config.shuffle
+            feature = Port("feature", (1, net.config.in_channels, *volume[-2:]), True)
+            return [EngineNet("generator", net, (feature,), (Port("picture", (1, 3, side, side), True),))]
+        case MappingNetwork():
+            controls = Port("controls", (1, net.config.outputs), False)
+            return [EngineNet("mapping", net, (Port("picture", face, True),), (controls,))]
+        case KeypointMlp():
+            points = Port("keypoints", (1, net.config.inputs), False)
+            delta = Port("delta", (1, net.config.outputs), False)
+            return [EngineNet("stitching", net, (points,), (delta,), wide=True)]
+    raise TypeError(f"no engine is made of {type(net).__name__}")
+
+
+def _warping(net: WarpingNetwork, volume: tuple[int, ...]) -> list[EngineNet]:
+    c, grid, plane = net.config, volume[2:], volume[3:]
+    occlusion = Port("occlusion", (1, 1, *plane), True)
+    return [
+        EngineNet(
+            "dense_motion",
+            _DenseMotion(net),
+            (Port("front", (1, c.front_channels, *grid), True),),
+            (Port("mask", (1, c.keypoints + 1, *grid), True), occlusion),
+        ),
+        EngineNet(
+            "warp_tail",
+            _WarpTail(net),
+            (Port("warped", (1, c.channels * c.depth, *plane), True), occlusion),
+            (Port("feature", (1, c.out_channels, *plane), True),),
+        ),
+    ]
+
+
+def to_onnx(net: EngineNet, opset: int) -> bytes:
+    """The net as a float32 ONNX file with the weights inside and the ports' names.
+
+    Through the TorchScript exporter: the graphs are the same as the newer one's for these nets, it needs
+    no further package, and a tenth of the time.
+    """
+    example = tuple(torch.zeros(port.shape) for port in net.inputs)
+    file = io.BytesIO()
+    with warnings.catch_warnings(), torch.inference_mode():
+        # Shapes are fixed here, so what tracing turns into constants is constant.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            net.module,
+            example,
+            cast(Any, file),
+            dynamo=False,
+            opset_version=opset,
+            input_names=[port.name for port in net.inputs],
+            output_names=[port.name for port in net.outputs],
+        )
+    return file.getvalue()
