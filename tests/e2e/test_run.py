@@ -125,9 +125,10 @@ def test_mirror_swaps_the_sides(fast_run: Path, edge: Run, tmp_path: Path) -> No
 
 
 def start(folder: Path, *args: str) -> subprocess.Popen[str]:
-    """A live run in the background."""
+    """A live run in the background. The budget is wide: a busy test machine must not decide the outcome."""
+    (folder / "patient.toml").write_text("[run]\nbudget_ms = 1000\n[safety]\nhold_after = 1.0\n")
     return subprocess.Popen(
-        [*EDGE, "run", "--input", str(clip("d6")), *args],
+        [*EDGE, "run", "--input", str(clip("d6")), "--config", "patient.toml", *args],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
@@ -195,6 +196,10 @@ def test_serial_frames_on_a_real_pty(tmp_path: Path) -> None:
     assert parser.n_bad == 0
     values = np.array([m.values for m in commands])
     assert np.isfinite(values).all()
+    # A robot's link replaces what it could not send in time by the newest; a file keeps everything.
     lines = read(tmp_path / "out.jsonl")
-    assert abs(len(commands) - len(lines)) <= 5
+    assert len(lines) / 2 < len(commands) <= len(lines) + 3
+    sent = {tuple(np.round([line["controls"][name] for name in NAMES], 3)) for line in lines}
+    near = [min(np.abs(np.array(s) - v).max() for s in sent) for v in values[:: len(values) // 10]]
+    assert max(near) < 2e-3
     np.testing.assert_allclose(values[-1], NEUTRAL, atol=1e-4)

@@ -48,6 +48,8 @@ def test_hold_is_the_last_gear_and_is_left_when_the_cheapest_fits_again() -> Non
     assert g.gear == HOLD
     assert g.running == "single-stage"
     assert g.finished(now, 2 * MS, 60 * MS) is False
+    assert g.finished(now, 2 * MS, 20 * MS) is True  # in time after all
+    assert g.finished(now, 2 * MS, 60 * MS) is False
     # Just in time, without the margin that climbing to a higher gear needs.
     now = drive(g, now, 50, plan_ms=30)
     assert g.gear == HOLD

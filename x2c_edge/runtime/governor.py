@@ -4,8 +4,9 @@ Gears from best to cheapest, then "hold" (design, section 6). A frame's predicti
 vision takes it, plus the running p95 of the gear's plan, plus one actuation period (the longest a
 finished expression can wait for its tick).
 
-"hold" is left on easier terms than a gear is climbed: two seconds of frames that would have been in
-time, without the margin. A face that moves just in time is better than one that does not move.
+In "hold" the face keeps its pose unless a frame is in time after all: such frames are used, late ones
+are not. It is left on easier terms than a gear is climbed, after two seconds of frames in time without
+the margin: a face that moves just in time is better than one that does not move.
 """
 
 from __future__ import annotations
@@ -72,10 +73,9 @@ class Governor:
         self._durations[self.running].append(plan_ns)
         missed = age_ns + plan_ns + self._tick_ns > self._budget_ns
         predicted = age_ns + self.p95_ns(self.running) + self._tick_ns > self._budget_ns
-        usable = self.gear != HOLD
-        if not usable:
+        if self.gear == HOLD:
             self._consider_leaving_hold(now_ns, missed)
-            return False
+            return not missed
         hopeless = age_ns + plan_ns > HOPELESS * self._budget_ns
         weight = MISSES_TO_SHIFT_DOWN if hopeless else 1
         self._misses = self._misses + weight if missed or predicted else 0
