@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -47,16 +47,35 @@ Threads = Annotated[
 ]
 
 
-def settings_from(
-    config: Path | None, *, run: dict[str, Any], capture: dict[str, Any], **other: dict[str, Any]
-) -> Settings:
-    """The settings tree of a command line; what is None keeps the file's or the default's value."""
+# Which setting an option sets: option -> (section, key).
+SETTINGS: Final = {
+    **{
+        name: ("run", name)
+        for name in ("pack", "pipeline", "backend", "link", "budget_ms", "rate", "threads")
+    },
+    **{name: ("capture", name) for name in ("camera", "input", "width", "height", "fps", "format")},
+    "mirror": ("motion", "mirror"),
+    "reference": ("calibration", "reference"),
+}
+
+
+def settings_from(options: dict[str, Any]) -> Settings:
+    """The settings tree of a command line.
+
+    options: a command's options by name, "config" among them; those that are no settings are passed over,
+    and what is None keeps the file's or the default's value.
+    """
     from x2c_edge import config as tree
     from x2c_edge.errors import BadArgumentError
 
-    if capture.get("camera") is not None and capture.get("input") is not None:
+    if options.get("camera") is not None and options.get("input") is not None:
         raise BadArgumentError("--camera and --input: give one of them")
-    camera = capture.get("camera")
-    if isinstance(camera, str) and camera.isdecimal():
-        capture["camera"] = int(camera)
-    return tree.load(config, {"run": run, "capture": capture, **other})
+    given: dict[str, dict[str, Any]] = {}
+    for name, value in options.items():
+        if name in SETTINGS and value is not None:
+            section, key = SETTINGS[name]
+            number = name == "camera" and value.isdecimal()
+            given.setdefault(section, {})[key] = int(value) if number else value
+    if not given.get("run", {}).get("link"):
+        given.get("run", {}).pop("link", None)
+    return tree.load(options.get("config"), given)

@@ -41,26 +41,12 @@ def profile(
     A file plays at its own rate, like a camera, unless --fast is given: then the figure of interest is
     frames per second, and there is no wire to be late on.
     """
+    options = locals()
     from x2c_edge.cli.run import stop_on_signals
     from x2c_edge.errors import NotFoundError
     from x2c_edge.runtime.session import Outputs, Session
 
-    settings = o.settings_from(
-        config,
-        run={
-            "pack": pack,
-            "pipeline": pipeline,
-            "backend": backend,
-            "link": tuple(link) if link else None,
-            "budget_ms": budget_ms,
-            "rate": rate,
-            "threads": threads,
-        },
-        capture={
-            "camera": camera, "input": input, "width": width, "height": height, "fps": fps, "format": format,
-        },
-        calibration={"reference": reference},
-    )  # fmt: skip
+    settings = o.settings_from(options)
     session = Session(
         settings,
         Outputs(fast=fast, trace=trace, duration_s=duration, max_frames=frames, later=(json_file, plot)),

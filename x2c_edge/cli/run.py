@@ -43,26 +43,11 @@ def run(
     threads: o.Threads = None,
 ) -> None:
     """Follow a face and drive the robot. Ctrl-C eases the robot to neutral first."""
+    options = locals()
     from x2c_edge.cli.live_panel import panel_for
     from x2c_edge.runtime.session import Outputs, Session
 
-    settings = o.settings_from(
-        config,
-        run={
-            "pack": pack,
-            "pipeline": pipeline,
-            "backend": backend,
-            "link": tuple(link) if link else None,
-            "budget_ms": budget_ms,
-            "rate": rate,
-            "threads": threads,
-        },
-        capture={
-            "camera": camera, "input": input, "width": width, "height": height, "fps": fps, "format": format,
-        },
-        motion={"mirror": mirror},
-        calibration={"reference": reference},
-    )  # fmt: skip
+    settings = o.settings_from(options)
     outputs = Outputs(fast=fast, save_video=save_video, save_reference=save_reference, duration_s=duration)
     panel = panel_for(sys.stderr)
     session = Session(settings, outputs, panel.update)

@@ -118,7 +118,7 @@ class CalibrationSettings:
     max_angle_deg: float = 25.0
     max_wander_deg: float = 2.5
     max_face_motion: float = 0.12  # standard deviation of any face control over the second
-    min_sharpness: float = 0.035
+    min_sharpness: float = 0.05  # faces in sharp clips have 0.07 to 0.15
 
 
 LONGEST_GAP_NS = 1_000_000_000  # between two measurements of one calibration
