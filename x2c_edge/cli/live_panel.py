@@ -142,7 +142,7 @@ def panel(snapshot: Snapshot, *, height: int = 24) -> RenderableType:
     return Panel(
         Group(facts, Text(), _links(snapshot.links, shown)),
         title="x2c-edge",
-        subtitle=f"{_clock(snapshot.elapsed_s)}   Ctrl-C eases to neutral and stops",
+        subtitle=f"{_clock(snapshot.elapsed_s)}   n: new neutral   Ctrl-C: ease to neutral and stop",
         border_style="red" if snapshot.state == "FAULT" else "dim",
     )
 

@@ -42,8 +42,9 @@ def run(
     format: o.Format = None,
     threads: o.Threads = None,
 ) -> None:
-    """Follow a face and drive the robot. Ctrl-C eases the robot to neutral first."""
+    """Follow a face and drive the robot. Ctrl-C eases it to neutral first; n takes your neutral anew."""
     options = locals()
+    from x2c_edge.cli.keys import watched
     from x2c_edge.cli.live_panel import panel_for
     from x2c_edge.runtime.session import Outputs, Session
 
@@ -52,7 +53,7 @@ def run(
     panel = panel_for(sys.stderr)
     session = Session(settings, outputs, panel.update)
     stop_on_signals(session)
-    with panel:
+    with panel, watched({"n": session.vision.recalibrate}):
         try:
             session.run()
         finally:

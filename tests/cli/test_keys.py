@@ -1,0 +1,46 @@
+"""The key watcher on a real pty, in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import sys
+import time
+
+PROGRAM = """
+import threading, time
+from x2c_edge.cli.keys import watched
+pressed = threading.Event()
+with watched({"n": pressed.set}):
+    print("ready", flush=True)
+    pressed.wait(20)
+print("pressed" if pressed.is_set() else "nothing", flush=True)
+"""
+
+
+def read_until(master: int, word: bytes) -> bytes:
+    seen = b""
+    deadline = time.monotonic() + 30
+    with contextlib.suppress(OSError):  # the other side has ended
+        while word not in seen and time.monotonic() < deadline:
+            seen += os.read(master, 1024)
+    return seen
+
+
+def test_a_key_is_seen_at_once_and_others_are_not() -> None:
+    child, master = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-c", PROGRAM])
+    assert b"ready" in read_until(master, b"ready")
+    os.write(master, b"xn")
+    assert b"pressed" in read_until(master, b"pressed")
+    os.waitpid(child, 0)
+    os.close(master)
+
+
+def test_without_a_terminal_nothing_happens() -> None:
+    from x2c_edge.cli.keys import watched
+
+    with watched({"n": lambda: None}):
+        pass

@@ -1,0 +1,46 @@
+"""Keys while a run goes on: ``n`` takes the driver's neutral anew. Only when standard input is a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Final
+
+try:
+    import termios
+    import tty
+except ImportError:  # not on every system; then there are no keys
+    termios = None  # type: ignore[assignment]
+
+POLL_S: Final = 0.2
+
+
+@contextlib.contextmanager
+def watched(actions: dict[str, Callable[[], None]]) -> Iterator[None]:
+    """Call an action when its key is pressed, from a thread of its own; the terminal is put back after."""
+    if termios is None or not sys.stdin.isatty():
+        yield
+        return
+    keyboard = sys.stdin.fileno()  # read past Python's buffer, which select cannot see
+    before = termios.tcgetattr(keyboard)
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            if select.select([keyboard], [], [], POLL_S)[0]:
+                for key in os.read(keyboard, 64).decode(errors="ignore"):
+                    actions.get(key, lambda: None)()
+
+    tty.setcbreak(keyboard)  # keys at once, Ctrl-C still a signal
+    reader = threading.Thread(target=read, name="keys", daemon=True)
+    reader.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        reader.join()
+        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
