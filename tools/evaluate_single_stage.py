@@ -13,9 +13,11 @@ from pathlib import Path
 import torch
 import typer
 
+from tools import _bench
 from tools import face_dataset as data
 from tools.single_stage_report import evaluate, write_pack
 from x2c_edge import packs
+from x2c_edge.controls import CONTROLS
 from x2c_edge.nets.single_stage import SingleStage, SingleStageConfig
 
 
@@ -33,6 +35,7 @@ def main(
     pack: str = "default",
     split: str = "test",
     write: bool = typer.Option(False, help="put the figures into the manifest"),
+    page: Path | None = typer.Option(None, help="put the table into this Markdown page"),
     folder: Path = typer.Option(data.default_folder(), help="the real-face set"),
 ) -> None:
     """Evaluate and print."""
@@ -41,6 +44,11 @@ def main(
     net = load_net(opened)
     report = evaluate(net, data.load(split, folder))
     print(report.table())
+    if page is not None:
+        rows = [[c.name, f"{report.pearson[c.index]:.3f}", f"{report.mae[c.index]:.4f}"] for c in CONTROLS]
+        table = _bench.markdown_table(["control", "r", "MAE"], rows)
+        command = f"python -m tools.evaluate_single_stage --split {split}"
+        _bench.replace_section(page, "accuracy", f"`{command}`\n\n{table}\n{report.summary()}")
     if write:
         write_pack(opened.path, net, opened.trained_by, report)
         print(f"written to {opened.path / packs.MANIFEST}")
