@@ -11,6 +11,7 @@ from x2c_edge.nets.generator import Generator, GeneratorConfig
 from x2c_edge.nets.generator_fast import FastGenerator
 from x2c_edge.nets.layers import fold_batch_norms, fold_spectral_norm
 from x2c_edge.nets.mapping import PUBLISHED_TRUNKS, MappingConfig
+from x2c_edge.nets.sliced import SlicedConv3d
 from x2c_edge.nets.upsampled import PhasedConv, distinct, source_taps
 from x2c_edge.nets.warping import WarpingConfig, WarpingNetwork
 from x2c_edge.nets.winograd import WinogradConv
@@ -133,3 +134,15 @@ def test_the_wide_middle_blocks_take_winograd():
         fast = FastGenerator(fold_spectral_norm(net.float()))
         assert isinstance(fast.blocks[0].conv_0, WinogradConv)
         assert ((fast(s) - exact).abs().max() / exact.abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("shape", [(5, 6, 3, 3, 3), (7, 4, 7, 7, 7), (3, 2, 1, 1, 1)])
+@pytest.mark.parametrize("size", [(4, 9, 7), (1, 5, 6), (16, 8, 8)])
+def test_a_sliced_convolution_is_the_convolution(shape, size):
+    torch.manual_seed(5)
+    weight, bias = torch.randn(shape), torch.randn(shape[0])
+    x = torch.randn(1, shape[1], *size)
+    exact = F.conv3d(x.double(), weight.double(), bias.double(), padding=shape[2] // 2)
+    ours = SlicedConv3d(weight, bias)(x)
+    assert ours.shape == exact.shape
+    assert ((ours - exact).abs().max() / exact.abs().max()) < 1e-5

@@ -74,7 +74,7 @@ class _FastBlock(nn.Module):
         self._hidden = shared[0].out_channels
         self.modulate_0 = _Modulation(block.norm_0, scale, dtype)
         self.modulate_1 = _Modulation(block.norm_1, scale, dtype)
-        prepare = _winograd if scale == 1 and dtype == torch.float32 else _prepared
+        prepare = _winograd if scale <= 2 and dtype == torch.float32 else _prepared
         self.conv_0 = prepare(block.conv_0, dtype)
         self.conv_1 = prepare(block.conv_1, dtype)
         self.shortcut = (

@@ -23,6 +23,7 @@ from x2c_edge.nets.generator import Generator
 from x2c_edge.nets.generator_fast import FastGenerator
 from x2c_edge.nets.layers import ConvNorm
 from x2c_edge.nets.motion_extractor import MotionExtractor
+from x2c_edge.nets.sliced import SlicedConv3d
 from x2c_edge.nets.upsampled import PhasedConv
 from x2c_edge.nets.warping import WarpingNetwork
 
@@ -63,7 +64,8 @@ class _DenseMotion:
             assert conv.bias is not None
             self._up.append(PhasedConv(conv.weight.to(dtype), conv.bias.to(dtype), 2))
         self._last = _volume_conv(decoder.conv, dtype)
-        self._mask = _volume_conv(dense.mask, dtype)
+        assert dense.mask.bias is not None
+        self._mask = SlicedConv3d(dense.mask.weight.to(dtype), dense.mask.bias.to(dtype))
         self._occlusion = dense.occlusion.to(dtype)
 
     def __call__(self, front: Tensor) -> tuple[Tensor, Tensor]:
