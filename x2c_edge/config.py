@@ -69,9 +69,13 @@ class Face(_Section):
 
 
 class Motion(_Section):
-    """gain: multiplies the motion of a group of controls. mirror: swap the robot's sides."""
+    """gain: multiplies the motion of a group of controls. mirror: swap the robot's sides.
+
+    multiplier: two-stage only, scale the motion by the faces' sizes (liveportrait.md section 6, step 6).
+    """
 
     mirror: bool = False
+    multiplier: bool = False
     gain: dict[Group, Annotated[float, Field(ge=0, le=3)]] = {}
 
 

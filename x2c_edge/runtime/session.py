@@ -13,7 +13,7 @@ from x2c_edge.backends.open import engines_for, open_backend
 from x2c_edge.capture.base import Source
 from x2c_edge.capture.open import SourceSpec, open_source
 from x2c_edge.capture.pacing import Paced
-from x2c_edge.config import Safety, Settings
+from x2c_edge.config import Motion, Safety, Settings
 from x2c_edge.controls import GROUPS
 from x2c_edge.errors import BadArgumentError, FaultError, NotFoundError
 from x2c_edge.face.detect import yunet_passes
@@ -83,7 +83,8 @@ class Session:
             )
             self.device = f"{backend.name} on {backend.device}"
             pipelines = {
-                gear: _pipeline(gear, self.pack, backend, outputs.save_video is not None) for gear in gears
+                gear: _pipeline(gear, self.pack, backend, settings.motion, outputs.save_video is not None)
+                for gear in gears
             }
             top = pipelines[gears[0]]
             follower = FaceFollower(
@@ -233,11 +234,11 @@ def _gears(pack: Pack, pipeline: str) -> tuple[str, ...]:
     return (pipeline,)
 
 
-def _pipeline(gear: str, pack: Pack, backend: Backend, keep_face: bool) -> Pipeline:
+def _pipeline(gear: str, pack: Pack, backend: Backend, motion: Motion, keep_face: bool) -> Pipeline:
     if gear == "two-stage":
         from x2c_edge.pipelines.two_stage import TwoStagePipeline
 
-        two_stage = TwoStagePipeline(pack, backend)
+        two_stage = TwoStagePipeline(pack, backend, multiplier=motion.multiplier)
         two_stage.keep_face = keep_face
         return two_stage
     from x2c_edge.pipelines.single_stage import SingleStagePipeline
