@@ -24,12 +24,16 @@ def sim(
         float | None, typer.Option(min=0.0, metavar="S", help="Stop after this many seconds.")
     ] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report there.")] = None,
+    film: Annotated[
+        Path | None, typer.Option(metavar="FILE.mp4", help="Film its face, as the actuators stand.")
+    ] = None,
     hold_ms: Annotated[float, typer.Option(help="Silence after which the pose is held.")] = 100.0,
     neutral_ms: Annotated[float, typer.Option(help="Silence after which the face eases to neutral.")] = 500.0,
 ) -> None:
     """The virtual Ameca: listens, obeys, reports. Exit code 4 when a command broke range or speed."""
     from x2c_edge.errors import BadArgumentError
     from x2c_edge.robot.faults import Faults
+    from x2c_edge.robot.film import Film
     from x2c_edge.robot.receiver import ReceiverSettings
     from x2c_edge.robot.simulator import Simulator, summary
 
@@ -42,7 +46,16 @@ def sim(
     )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: simulator.stop())
-    simulator.run()
+    camera = (
+        None
+        if film is None
+        else Film(film, lambda: simulator.receiver.actuators.positions, lambda: simulator.state)
+    )
+    try:
+        simulator.run()
+    finally:
+        if camera is not None:
+            camera.close()
     report = simulator.report()
     if json is not None:
         try:

@@ -200,6 +200,11 @@ class Simulator:
         return self._seq
 
     @property
+    def state(self) -> str:
+        """The receiver's state by name."""
+        return STATES[self.receiver.state]
+
+    @property
     def violations(self) -> int:
         """Accepted frames that no sender may send."""
         return self.receiver.tally.range + self.receiver.tally.speed
