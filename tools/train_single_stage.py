@@ -1,6 +1,8 @@
 """Train the single-stage network on the real-face set and write it as a model pack.
 
-    python -m tools.train_single_stage --out engines/default            (took 82 minutes beside other work on two cores)
+    python -m tools.train_single_stage --out engines/default
+
+It took 82 minutes beside other work on two cores.
 
 Choices that matter are constants below; what is known to work is in the set's BASELINE.md. The seed
 fixes the samples, not the last bits of the weights: sums run in another order with other thread
