@@ -63,7 +63,8 @@ def write_portrait(path: Path, reference: Path) -> None:
 
     from tools.animate_portrait import animate, measure
 
-    picture = cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR)
+    portrait = cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR)[:300, 70:370]  # head and shoulders
+    picture = cv2.resize(portrait, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
     rest = measure(picture)
     Reference(rest.values, rest.rotation).save(reference)
     height, width = picture.shape[:2]
