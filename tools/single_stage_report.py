@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import tomli_w
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
@@ -123,26 +122,24 @@ def write_pack(out: Path, net: SingleStage, trained_by: str, report: Report) -> 
     file = out / "single_stage.safetensors"
     save_file(weights, file)
     file.chmod(0o644)  # safetensors makes files that only their owner can read
-    config = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(net.config).items()}
-    manifest = {
-        "format": packs.FORMAT,
-        "name": out.name,
-        "pipeline": "single-stage",
-        "description": "one network from a face crop to the 30 controls (X2CNet-S)",
-        "licence": "weights: same as x2c-edge; trained on the real-face set, see docs/training.md",
-        "trained_by": trained_by,
-        "nets": {
-            "single_stage": {
-                "arch": "single_stage",
-                "file": file.name,
-                "sha256": packs.sha256_of(file),
-                "config": config,
-                "input": {
-                    "size": net.config.input_size, "order": "RGB", "mean": [MEAN] * 3, "std": [STD] * 3,
-                },
-                "options": {"crop_scale": data.CROP_SCALE},
-            }
-        },
-        "accuracy": report.to_manifest(),
-    }  # fmt: skip
-    (out / packs.MANIFEST).write_text(tomli_w.dumps(manifest))
+    spec = packs.NetSpec(
+        arch="single_stage",
+        file=file,
+        sha256=packs.sha256_of(file),
+        config={k: list(v) if isinstance(v, tuple) else v for k, v in asdict(net.config).items()},
+        input=packs.NetInput(net.config.input_size, "RGB", (MEAN,) * 3, (STD,) * 3),
+        options={"crop_scale": data.CROP_SCALE},
+    )
+    packs.write_manifest(
+        packs.Pack(
+            name=out.name,
+            path=out,
+            pipeline="single-stage",
+            description="one network from a face crop to the 30 controls (X2CNet-S)",
+            licence="weights: same as x2c-edge; trained on the real-face set, see docs/training.md",
+            trained_by=trained_by,
+            nets={"single_stage": spec},
+            accuracy=report.to_manifest(),
+            digest="",
+        )
+    )

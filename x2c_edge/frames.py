@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from x2c_edge.controls import NAMES
+
 PixelFormat = Literal["BGR", "RGB", "YUYV", "NV12"]
 
 
@@ -110,8 +112,6 @@ class Command:
 
     def to_json(self) -> dict[str, Any]:
         """The ``jsonl:`` line's content (design, section 8)."""
-        from x2c_edge.controls import NAMES
-
         return {
             "seq": self.seq,
             "frame_seq": self.frame_seq,

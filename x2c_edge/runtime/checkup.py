@@ -83,18 +83,7 @@ def _tensorrt() -> Finding:
 
 
 def _cameras() -> Finding:
-    devices = sorted(str(p) for p in Path("/dev").glob("video*"))
-    if not devices:
-        return Finding("cameras", False, "no /dev/video*", "plug one in, or use --input FILE")
-    closed = [d for d in devices if not os.access(d, os.R_OK | os.W_OK)]
-    if closed:
-        return Finding(
-            "cameras",
-            False,
-            f"no permission for {closed[0]}",
-            "sudo usermod -aG video $USER, then log in again",
-        )
-    return Finding("cameras", True, ", ".join(devices))
+    return _devices("cameras", ("video*",), "video", "no /dev/video*", "plug one in, or use --input FILE")
 
 
 def _gstreamer() -> Finding:
@@ -105,20 +94,20 @@ def _gstreamer() -> Finding:
 
 
 def _serial() -> Finding:
-    ports = sorted(
-        str(p) for pattern in ("ttyUSB*", "ttyACM*", "ttyTHS*") for p in Path("/dev").glob(pattern)
-    )
-    if not ports:
-        return Finding("serial ports", False, "none", "plug the robot in, or use --link jsonl:FILE")
-    closed = [p for p in ports if not os.access(p, os.R_OK | os.W_OK)]
+    ports = ("ttyUSB*", "ttyACM*", "ttyTHS*")
+    return _devices("serial ports", ports, "dialout", "none", "plug the robot in, or use --link jsonl:FILE")
+
+
+def _devices(what: str, patterns: tuple[str, ...], group: str, none: str, instead: str) -> Finding:
+    """Device files under /dev that match, and whether this user may use them (``group`` may)."""
+    devices = sorted(str(p) for pattern in patterns for p in Path("/dev").glob(pattern))
+    if not devices:
+        return Finding(what, False, none, instead)
+    closed = [d for d in devices if not os.access(d, os.R_OK | os.W_OK)]
     if closed:
-        return Finding(
-            "serial ports",
-            False,
-            f"no permission for {closed[0]}",
-            "sudo usermod -aG dialout $USER, then log in again",
-        )
-    return Finding("serial ports", True, ", ".join(ports))
+        fix = f"sudo usermod -aG {group} $USER, then log in again"
+        return Finding(what, False, f"no permission for {closed[0]}", fix)
+    return Finding(what, True, ", ".join(devices))
 
 
 def _priority() -> Finding:
