@@ -1,0 +1,213 @@
+"""Making a set of pairs: deterministic, resumed, and never silently broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from skimage.metrics import structural_similarity
+
+from tools import pair_shards
+from tools.make_dataset import SAME_ABOVE, SSIM_SIDE, Settings, make_dataset, make_shard
+from tools.pair_dataset import PairDataset
+from x2c_edge.controls import HIGH, LOW
+from x2c_edge.errors import BadArgumentError, FaultError, NotFoundError
+from x2c_edge.robot.face import AmecaFace
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = Settings(pairs=70, size=32, seed=5, scenes="fixed", shard_pairs=50)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def command(out: Path, *options: str, **keywords: object) -> subprocess.Popen[str]:
+    words = [sys.executable, "-m", "tools.make_dataset", "--out", str(out), "--size", "32", *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        words,
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **keywords,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("set") / "pairs"
+    make_dataset(SETTINGS, out, processes=1, quiet=True)
+    return out
+
+
+def test_pictures_are_what_the_controls_look_like(folder):
+    face = AmecaFace(32)
+    sets = [PairDataset(folder, split, "random") for split in ("train", "test")]
+    assert sum(map(len, sets)) == SETTINGS.pairs
+    for pairs in sets:
+        assert (pairs.size, pairs.controls.dtype, pairs.controls.shape) == (32, np.float32, (len(pairs), 30))
+        assert (pairs.controls >= LOW - 1e-6).all()
+        assert (pairs.controls <= HIGH + 1e-6).all()
+        for i in range(0, len(pairs), 9):
+            difference = face.render(pairs.controls[i]).astype(int) - pairs.image(i)
+            assert np.abs(difference).max() <= 2  # controls were stored in single precision
+
+
+def test_frames_that_look_alike_were_dropped(folder):
+    shard = make_shard(SETTINGS, 0)
+    grey = [
+        cv2.resize(
+            cv2.cvtColor(cv2.imdecode(np.frombuffer(png, np.uint8), 1), cv2.COLOR_BGR2GRAY),
+            (SSIM_SIDE, SSIM_SIDE),
+            interpolation=cv2.INTER_AREA,
+        )
+        for png in shard.png
+    ]
+    for i in range(1, len(grey)):
+        if shard.animation[i] == shard.animation[i - 1]:
+            assert structural_similarity(grey[i - 1], grey[i], data_range=255) <= SAME_ABOVE
+            assert shard.time[i] > shard.time[i - 1]
+
+
+def test_both_divisions_give_a_fifth_for_testing(folder):
+    train, test = (PairDataset(folder, split) for split in ("train", "test"))
+    assert len(train) + len(test) == SETTINGS.pairs
+    assert not set(train.animation) & set(test.animation)
+    assert len(PairDataset(folder, "test", "random")) == round(0.2 * SETTINGS.pairs)
+
+
+def test_many_animations_are_divided_evenly():
+    frames = {number: 20 + number % 17 for number in range(0, 3000, 10)}
+    chosen = pair_shards.test_animations(frames, seed=1)
+    assert sum(frames[number] for number in chosen) == pytest.approx(0.2 * sum(frames.values()), rel=0.03)
+    assert chosen == pair_shards.test_animations(frames, seed=1) != pair_shards.test_animations(frames, 2)
+    assert pair_shards.test_animations({3: 10, 8: 10}, 1) in ([3], [8])
+
+
+def test_two_processes_make_the_same_bytes(folder, tmp_path):
+    make_dataset(SETTINGS, tmp_path / "again", processes=2, quiet=True)
+    assert contents(tmp_path / "again") == contents(folder)
+
+
+def test_other_seeds_and_scenes_make_other_sets(folder):
+    first = make_shard(SETTINGS, 1)
+    other = make_shard(replace(SETTINGS, seed=6), 1)
+    lit = make_shard(replace(SETTINGS, scenes="random"), 1)
+    assert len(first.png) == len(other.png) == len(lit.png) == 20
+    assert not np.array_equal(first.controls, other.controls)
+    assert first.png[0] != lit.png[0]
+    np.testing.assert_array_equal(first.controls[0], lit.controls[0])
+
+
+def test_what_is_missing_or_damaged_is_made_again(folder, tmp_path, capsys):
+    whole = contents(folder)
+    out = tmp_path / "damaged"
+    out.mkdir()
+    for name, content in whole.items():
+        (out / name).write_bytes(content)
+    damaged = out / pair_shards.shard_name(1)
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    untouched = (out / pair_shards.shard_name(0)).stat().st_mtime_ns
+
+    with pytest.raises(NotFoundError, match="damaged") as raised:
+        PairDataset(out, "train")
+    assert str(raised.value).startswith(str(damaged))
+    options = "--pairs 70 --size 32 --seed 5 --scenes fixed --shard-pairs 50"
+    assert str(raised.value).endswith(f"python -m tools.make_dataset {options} --out {out}")
+
+    make_dataset(SETTINGS, out, processes=1, quiet=True)
+    assert f"{damaged}: missing or damaged" in capsys.readouterr().err
+    assert contents(out) == whole
+    assert (out / pair_shards.shard_name(0)).stat().st_mtime_ns == untouched
+
+
+def test_a_folder_with_another_set_is_left_alone(folder):
+    before = contents(folder)
+    with pytest.raises(BadArgumentError, match=r"seed 5, not 6; give another --out"):
+        make_dataset(replace(SETTINGS, seed=6), folder, processes=1, quiet=True)
+    assert contents(folder) == before
+
+
+def test_killed_and_restarted_it_keeps_what_was_finished(tmp_path):
+    out = tmp_path / "killed"
+    options = ("--pairs", "150", "--shard-pairs", "50", "--processes", "2")
+    running = command(out, *options)
+    shards: list[Path] = []
+    deadline = time.monotonic() + 60
+    while not shards and time.monotonic() < deadline and running.poll() is None:
+        time.sleep(0.01)
+        shards = sorted(out.glob("*.npz"))
+    time.sleep(0.05)  # let the manifest follow its shard
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    kept = {entry["file"] for entry in json.loads((out / "manifest.json").read_text())["shards"]}
+    assert len(kept) >= len(shards) - 1
+    if len(kept) < 3:
+        with pytest.raises(NotFoundError, match="unfinished; finish it: python -m tools"):
+            PairDataset(out, "train")
+    times = {name: (out / name).stat().st_mtime_ns for name in kept}
+    settings = Settings(150, 32, 1, "fixed", 50)
+    make_dataset(settings, out, processes=1, quiet=True)
+    assert {name: (out / name).stat().st_mtime_ns for name in kept} == times
+    make_dataset(settings, tmp_path / "whole", processes=1, quiet=True)
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(folder, tmp_path):
+    """No file may grow beyond 40 kB: the second, small shard may fit, the first does not."""
+    resource = pytest.importorskip("resource")
+    out = tmp_path / "full"
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+
+    running = command(
+        out, "--pairs", "70", "--shard-pairs", "50", "--seed", "5", "--processes", "1", preexec_fn=limit
+    )
+    errors = running.communicate(timeout=60)[1]
+    assert running.returncode == FaultError.exit_code
+    lines = [line for line in errors.splitlines() if line.strip()]
+    assert len(lines) == 1
+    assert "File too large" in lines[0]
+    assert "run the same command again" in lines[0]
+    assert not list(out.glob("*.partial"))
+    make_dataset(SETTINGS, out, processes=1, quiet=True)
+    assert contents(out) == contents(folder)
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotFoundError, match="give a folder that can be written to"):
+        make_dataset(SETTINGS, tmp_path / "file" / "set", processes=1, quiet=True)
+
+
+def test_ray_is_asked_for_by_name(tmp_path):
+    try:
+        import ray  # noqa: F401
+    except ImportError:
+        says = "Ray is not installed; pip install ray"
+    else:
+        says = "no cluster"
+    with pytest.raises(NotFoundError, match=says) as raised:
+        make_dataset(SETTINGS, tmp_path / "set", ray="127.0.0.1:1", quiet=True)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "something else"}'])
+def test_a_manifest_that_is_none(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(NotFoundError, match=r"manifest\.json") as raised:
+        PairDataset(tmp_path, "train")
+    assert "\n" not in str(raised.value)
