@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/python -m tools.demo $(if $(CLIP),--clip "$(CLIP)")
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES= $(BIN)/python -m pytest -n 2
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "bindings/arguments.h"
+#include "bindings/cuda_runtime.h"
 #include "bindings/motion.h"
 #include "core/crop_normalize.h"
 #include "cpu/crop_normalize.h"
@@ -94,9 +95,9 @@ void crop_normalize(py::handle frame_argument, py::handle affine_argument, py::h
     set_affine(job, affine);
     set_out(job, out);
     set_normalisation(job, format == "BGR" ? "BGR" : "RGB", order, mean, std_, 255.0);
-    expect_range("taps", taps, 1, 16);
+    expect_range("taps", taps, 0, 16);
     expect_range("threads", threads, 1, x2c::kMaxThreads);
-    job.taps = taps;
+    job.taps = taps > 0 || affine.on_gpu() ? taps : x2c::taps_for(job.affine);
     if (job.out_width == 0 || job.out_height == 0) return;
     if (!frame.on_gpu()) {
         if (out.on_gpu()) reject("out", "is on the GPU but frame is not");
@@ -259,7 +260,8 @@ out: (3, h, w) float32 or float16, C-contiguous, overwritten:
     out[c] = (colour[c] / 255 - mean[c]) / std[c], c in `order`.
 
 Sampling is bilinear; each corner outside the frame counts as RGB (0, 0, 0) before normalisation. With
-taps = n, an output pixel is the mean of n x n samples spread evenly over it. YUYV and NV12 are BT.601
+taps = n, an output pixel is the mean of n x n samples spread evenly over it; 0 chooses 1 up to 1.5 frame
+pixels to an output pixel, then as many as those, at most 4. YUYV and NV12 are BT.601
 limited range; a luma pixel has the chroma sample of its pair or 2x2 block; Y, U and V are interpolated
 and averaged over the taps, then converted, then clamped to 0..255.
 
@@ -299,6 +301,7 @@ PYBIND11_MODULE(_kernels, module) {
                py::arg("triangles"), py::arg("texture"), py::arg("out"), py::kw_only(), py::arg("lights"),
                py::arg("ambient"), py::arg("camera"), py::arg("samples") = 2, py::arg("threads") = 1);
     define_motion_kernels(module);
+    define_cuda_runtime(module);
     module.def("cuda_built", &cuda_built, "Whether the CUDA kernels were compiled in.");
     module.def("cuda_device_count", &cuda_device_count, "Usable CUDA devices; 0 without a driver.");
     module.def("cpu_variants", &cpu_variants,

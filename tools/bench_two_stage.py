@@ -24,7 +24,7 @@ import typer
 from tools._bench import machine, markdown_table, replace_section
 from tools.plain_two_stage import STEPS, PlainTwoStage
 from x2c_edge import _kernels, packs
-from x2c_edge.backends.open import open_backend
+from x2c_edge.backends.torch_backend import TorchBackend
 from x2c_edge.convert.checkpoints import MAPPING_INPUTS, PICTURE_SIZE, import_pack
 from x2c_edge.errors import BadArgumentError
 from x2c_edge.nets import published
@@ -60,7 +60,7 @@ class Ours:
     """The pipeline behind its crop step, so that both sides get the same faces."""
 
     def __init__(self, pack: packs.Pack, threads: int, *, bf16: bool) -> None:
-        self.pipeline = TwoStagePipeline(pack, open_backend("torch", threads, bf16=bf16))
+        self.pipeline = TwoStagePipeline(pack, TorchBackend(threads, bf16=bf16))
         self._first = self.pipeline.plan.names.index("motion")
 
     def refer_to(self, face: np.ndarray) -> None:

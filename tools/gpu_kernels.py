@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from x2c_edge import _kernels
+from x2c_edge.face.crop_geometry import anchor_roll, landmark_square, square_affine
 from x2c_edge.nets import keypoints
 from x2c_edge.nets.warping import WarpingConfig, WarpingNetwork
 
@@ -55,6 +56,8 @@ def cases(*, full: bool, seed: int = 0) -> Iterator[Case]:
         "warp_volume": _warp_volume_cases,
         "face_to_mapping": _face_cases,
         "relative_keypoints": _keypoint_cases,
+        "stitch_keypoints": _stitch_cases,
+        "aim_crop": _aim_cases,
     }
     for kernel, maker in makers.items():
         if hasattr(_kernels, kernel):
@@ -62,7 +65,10 @@ def cases(*, full: bool, seed: int = 0) -> Iterator[Case]:
 
 
 def missing() -> list[str]:
-    names = ("crop_normalize", "motion_volume", "warp_volume", "face_to_mapping", "relative_keypoints")
+    names = (
+        "crop_normalize", "motion_volume", "warp_volume", "face_to_mapping", "relative_keypoints",
+        "stitch_keypoints", "aim_crop",
+    )  # fmt: skip
     return [name for name in names if not hasattr(_kernels, name)]
 
 
@@ -310,3 +316,46 @@ def _keypoint_cases(rng: np.random.Generator, full: bool) -> Iterator[Case]:
             "relative_keypoints", f"{count} keypoints, {bins} bins", run, out, lambda x=x: _gpu(x), 1e-5,
             _bytes(*arrays, source, reference, out),
         )  # fmt: skip
+
+
+def _stitch_cases(rng: np.random.Generator, full: bool) -> Iterator[Case]:
+    count = 21 if full else 7
+    driving = _gpu(rng.normal(size=(count, 3)), torch.float32)
+    delta = _gpu(rng.normal(size=3 * count + 2), torch.float32)
+    out = torch.empty((count, 3), device=DEVICE)
+
+    def run(stream: int) -> None:
+        _kernels.stitch_keypoints(*map(as_argument, (driving, delta, out)), stream=stream)
+
+    def expected() -> Tensor:
+        shift = torch.cat([delta[-2:], delta.new_zeros(1)]).double()
+        return driving.double() + delta[:-2].double().view(count, 3) + shift
+
+    yield Case(
+        "stitch_keypoints", f"{count} keypoints", run, out, expected, 1e-6, _bytes(driving, delta, out)
+    )
+
+
+def _aim_cases(rng: np.random.Generator, full: bool) -> Iterator[Case]:
+    count, crop_size, out_size = (150, 128, 256) if full else (37, 33, 71)
+    points = _gpu(rng.uniform(-1, 1, (count, 2)), torch.float32)
+    roles = rng.integers(0, 8, count, dtype=np.uint8)
+    roles[:3] = 7  # some of each
+    affine = _gpu(np.array([[1.3, -0.4, 210.0], [0.4, 1.3, 90.0]]))
+    out = torch.empty((2, 3), dtype=torch.float64, device=DEVICE)
+
+    def run(stream: int) -> None:
+        _kernels.aim_crop(
+            *map(as_argument, (points, affine, out)), roles=roles, crop_size=crop_size, out_size=out_size,
+            scale=2.2, shift=0.04, stream=stream,
+        )  # fmt: skip
+
+    def expected() -> Tensor:
+        matrix = affine.cpu().numpy()
+        at = (points.cpu().double().numpy() * crop_size / 2 + (crop_size - 1) / 2) @ matrix[:, :2].T
+        at += matrix[:, 2]
+        roll = anchor_roll(at[(roles & 2) > 0].mean(0), at[(roles & 4) > 0].mean(0))
+        square = landmark_square(at[(roles & 1) > 0], roll).enlarged(2.2, shift_y=0.04).turned()
+        return _gpu(square_affine(square, out_size, centre_index=out_size / 2 - 0.25))
+
+    yield Case("aim_crop", f"{count} landmarks", run, out, expected, 1e-9, _bytes(points, affine, out))

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "../cpu/face_square.h"
 #include "../cpu/face_to_mapping.h"
 #include "../cpu/motion_volume.h"
 #include "../cpu/relative_keypoints.h"
@@ -107,6 +108,52 @@ std::string volume_text(const Job& job) {
 
 void expect_index_range(const Array& array) {
     if (array.count() >= INT32_MAX) reject(array.name(), "is larger than kernels address");
+}
+
+const double* affine_of(const Array& array) {
+    array.expect_type("float64");
+    array.expect_contiguous();
+    if (array.rank() != 2 || array.size(0) != 2 || array.size(1) != 3) array.reject_shape("(2, 3)");
+    return static_cast<const double*>(array.data());
+}
+
+void aim_crop(py::handle points_argument, py::handle affine_argument, py::handle out_argument,
+              py::handle roles_argument, int crop_size, int out_size, double scale, double shift,
+              std::uintptr_t stream) {
+    const Array points("points", points_argument);
+    const Array affine("affine", affine_argument);
+    const Array out("out", out_argument);
+    const Array roles("roles", roles_argument);
+    expect_same_device({&points, &affine, &out});
+    if (roles.on_gpu()) reject(roles.name(), "must be on the CPU");
+    roles.expect_type("uint8");
+    roles.expect_contiguous();
+    if (roles.rank() != 1 || roles.size(0) < 1 || roles.size(0) > x2c::kMaxLandmarks)
+        roles.reject_shape("(L,) with L at most " + std::to_string(x2c::kMaxLandmarks));
+    x2c::AimJob job{};
+    job.count = static_cast<std::int32_t>(roles.size(0));
+    job.points = expect_values(points, 2 * roles.size(0));
+    job.affine = affine_of(affine);
+    affine_of(out);
+    out.expect_writable();
+    job.out = static_cast<double*>(out.data());
+    expect_range("crop_size", crop_size, 1, x2c::kMaxResizeSide);
+    expect_range("out_size", out_size, 1, x2c::kMaxResizeSide);
+    job.crop_size = crop_size;
+    job.out_size = out_size;
+    if (!std::isfinite(scale)) reject("scale", "must be finite");
+    if (!std::isfinite(shift)) reject("shift", "must be finite");
+    job.scale = scale;
+    job.shift = shift;
+    std::uint8_t seen = 0;
+    for (int i = 0; i < job.count; ++i) {
+        job.role[i] = static_cast<const std::uint8_t*>(roles.data())[i];
+        seen |= job.role[i];
+    }
+    constexpr std::uint8_t kEvery = x2c::kInBox | x2c::kOfEyes | x2c::kOfMouth;
+    if ((seen & kEvery) != kEvery) reject(roles.name(), "needs landmarks of the box, the eyes and the mouth");
+    dispatch(points, [&] { x2c::cpu::aim_crop(job); }, X2C_ON_GPU(aim_crop(job, stream)));
+    static_cast<void>(stream);
 }
 
 void relative_keypoints(py::handle pitch_argument, py::handle yaw_argument, py::handle roll_argument,
@@ -290,6 +337,19 @@ void face_to_mapping(py::handle image_argument, py::handle out_argument, const s
     static_cast<void>(stream);
 }
 
+constexpr const char* kAimCropDoc =
+    R"(The motion extractor's crop from the tracker's landmarks (specs/liveportrait.md section 11).
+
+points: 2L float32 values, x y of the landmarks in half crop sides from the crop's centre (the pixel index
+    (crop_size - 1) / 2). affine: (2, 3) float64, that crop's pixel to frame pixel.
+out: (2, 3) float64, receives the affine of an upright crop of out_size pixels: `scale` times the landmarks'
+    box along the face's own axes, moved by `shift` of its new side towards the mouth; its centre is on index
+    out_size / 2 - 1 / 4.
+roles: (L,) uint8 on the CPU, a sum of 1 (counts for the box), 2 (of an eye), 4 (a corner of the mouth).
+
+C-contiguous, arithmetic in float64. points, affine and out on the CPU or on the GPU (enqueued on `stream`).
+Raises ValueError naming the argument, RuntimeError naming the CUDA call.)";
+
 constexpr const char* kRelativeKeypointsDoc =
     R"(Driving keypoints from the motion extractor's raw heads, relative to a reference (paper Eq. 5, 6).
 
@@ -365,6 +425,9 @@ Raises ValueError naming the argument, RuntimeError naming the CUDA call.)";
 
 void define_motion_kernels(py::module_& module) {
     const auto arg = [](const char* name) { return py::arg(name); };
+    module.def("aim_crop", &aim_crop, kAimCropDoc, arg("points"), arg("affine"), arg("out"), py::kw_only(),
+               arg("roles"), arg("crop_size"), arg("out_size"), arg("scale"), arg("shift"),
+               arg("stream") = 0);
     module.def("relative_keypoints", &relative_keypoints, kRelativeKeypointsDoc, arg("pitch"), arg("yaw"),
                arg("roll"), arg("t"), arg("exp"), arg("scale"), arg("source"), arg("reference"), arg("out"),
                py::kw_only(), arg("motion") = py::none(), arg("stream") = 0);

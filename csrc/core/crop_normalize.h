@@ -23,11 +23,18 @@ struct CropJob {
     bool half;
     std::int32_t out_width;
     std::int32_t out_height;
-    std::int32_t taps;
+    std::int32_t taps;  // 0: taps_for the affine that is read on the device
     float scale[3];
     float offset[3];
     std::int32_t plane[3];
 };
+
+// From 1.5 frame pixels to an output pixel on, bilinear sampling alone would alias.
+X2C_HD std::int32_t taps_for(const double* affine) {
+    const double squared = affine[0] * affine[0] + affine[3] * affine[3];
+    if (!(squared > 2.25)) return 1;  // NaN too
+    return squared > 9.0 ? 4 : squared > 4.0 ? 3 : 2;
+}
 
 // A frame pixel as one word: channel k in bits 8k..8k+7. The top byte may hold anything.
 using PackedPixel = std::uint32_t;

@@ -32,10 +32,12 @@ __global__ void __launch_bounds__(kTileWidth* kTileHeight)
     crop_kernel(const CropJob job, const double* __restrict__ device_affine) {
     __shared__ Origin origin[2];
     __shared__ float step[4];
+    __shared__ int shared_taps;
     if (threadIdx.x == 0 && threadIdx.y == 0) {
         const double* affine = device_affine != nullptr ? device_affine : job.affine;
         const double tile_x = static_cast<double>(blockIdx.x) * kTileWidth;
         const double tile_y = static_cast<double>(blockIdx.y) * kTileHeight;
+        shared_taps = job.taps > 0 ? job.taps : taps_for(affine);
         for (int axis = 0; axis < 2; ++axis) {
             origin[axis] = locate(affine + 3 * axis, tile_x, tile_y);
             step[2 * axis] = static_cast<float>(affine[3 * axis]);
@@ -48,11 +50,12 @@ __global__ void __launch_bounds__(kTileWidth* kTileHeight)
     const int y = static_cast<int>(blockIdx.y) * kTileHeight + static_cast<int>(threadIdx.y);
     if (x >= job.out_width || y >= job.out_height) return;
 
-    const float tap = 1.0f / static_cast<float>(job.taps);
+    const int taps = shared_taps;
+    const float tap = 1.0f / static_cast<float>(taps);
     float sum[3] = {0.0f, 0.0f, 0.0f};
-    for (int ty = 0; ty < job.taps; ++ty) {
+    for (int ty = 0; ty < taps; ++ty) {
         const float dy = static_cast<float>(threadIdx.y) + (static_cast<float>(ty) + 0.5f) * tap - 0.5f;
-        for (int tx = 0; tx < job.taps; ++tx) {
+        for (int tx = 0; tx < taps; ++tx) {
             const float dx = static_cast<float>(threadIdx.x) + (static_cast<float>(tx) + 0.5f) * tap - 0.5f;
             const float u = origin[0].fraction + step[0] * dx + step[1] * dy;
             const float v = origin[1].fraction + step[2] * dx + step[3] * dy;

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from x2c_edge import packs
+from x2c_edge import _kernels, packs
 from x2c_edge.backends import cuda_device, engine_files
 from x2c_edge.backends.cuda_device import CudaDevice
 from x2c_edge.backends.open import open_backend
@@ -27,7 +27,6 @@ def orin(monkeypatch: pytest.MonkeyPatch) -> None:
     """A board with TensorRT 10.3."""
     monkeypatch.setattr(cuda_device, "cuda_device", lambda: ORIN)
     monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__="10.3.0"))
-    monkeypatch.setitem(sys.modules, "pycuda", None)
 
 
 def install(pack: packs.Pack, tensorrt: str) -> None:
@@ -71,9 +70,18 @@ def test_engines_that_do_not_fit_are_an_error_for_auto_too(pack, orin, name: str
 
 
 @pytest.mark.parametrize("name", ["auto", "tensorrt"])
-def test_without_pycuda(pack, orin, name: str):
+def test_kernels_without_cuda(pack, orin, monkeypatch: pytest.MonkeyPatch, name: str):
     install(pack, "10.3.0")
-    assert "pip install 'x2c-edge[tensorrt]'" in refusal(pack, name)
+    monkeypatch.setattr(_kernels, "cuda_built", lambda: False)
+    assert "the kernels were built without CUDA; with nvcc on PATH run: pip install" in refusal(pack, name)
+
+
+@pytest.mark.parametrize("name", ["auto", "tensorrt"])
+def test_kernels_that_find_no_device(pack, orin, monkeypatch: pytest.MonkeyPatch, name: str):
+    install(pack, "10.3.0")
+    monkeypatch.setattr(_kernels, "cuda_built", lambda: True)
+    monkeypatch.setattr(_kernels, "cuda_device_count", lambda: 0)
+    assert "CUDA finds no device that it can use; see nvidia-smi" in refusal(pack, name)
 
 
 @pytest.mark.parametrize("name", ["auto", "tensorrt"])

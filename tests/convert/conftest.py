@@ -14,8 +14,9 @@ import torch
 from safetensors.numpy import save_file
 
 from x2c_edge import packs
-from x2c_edge.backends.base import Array, Arrays
+from x2c_edge.backends.base import Buffers
 from x2c_edge.backends.engine_files import engine_name
+from x2c_edge.backends.host import HostMemory
 from x2c_edge.convert.onnx_export import exported
 from x2c_edge.nets import arch, engine_nets, published, single_stage
 from x2c_edge.nets.appearance import AppearanceConfig, AppearanceExtractor
@@ -128,7 +129,7 @@ def _dtype(kind: str) -> type[np.generic]:
     return {"tensor(float)": np.float32, "tensor(float16)": np.float16}[kind]
 
 
-class OnnxBackend:
+class OnnxBackend(HostMemory):
     """Runs exported nets where a GPU would run engines. It is ONNX Runtime on the CPU and says so."""
 
     name = device = "onnxruntime"
@@ -137,10 +138,7 @@ class OnnxBackend:
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self.files = files
 
-    def buffer(self, shape: tuple[int, ...]) -> Array:
-        return np.zeros(shape, np.float32)
-
-    def bind(self, net: NetSpec, x: Arrays, out: Arrays, part: str = "") -> Callable[[], None]:
+    def bind(self, net: NetSpec, x: Buffers, out: Buffers, part: str = "") -> Callable[[], None]:
         opened = session(self.files[engine_name(net.arch, part)])
         inputs, outputs = (a if isinstance(a, tuple) else (a,) for a in (x, out))
         ports, names = opened.get_inputs(), [port.name for port in opened.get_outputs()]

@@ -1,123 +1,40 @@
-"""TensorRTBackend's handling of memory, order and types, with stand-ins for pycuda and TensorRT.
+"""TensorRTBackend and a plan on a device, with stand-ins for CUDA and TensorRT.
 
-Their "device" is the CPU's own memory, addressed by number as a device's is, and an "engine" is an exported
-net that ONNX Runtime runs on what lies at the addresses it was given. So what the backend copies, casts and
-binds is put to the test; that real engines run is for tools/gpu_check.py to show.
+An "engine" is an exported net that ONNX Runtime runs on what lies at the addresses it was given, when the
+stream comes to it (tests/fake_cuda.py).
 """
 
 from __future__ import annotations
 
-import ctypes
-import sys
-from collections.abc import Callable
-from types import ModuleType, SimpleNamespace
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.fake_cuda import FakeCuda, at
 from x2c_edge import packs
 from x2c_edge.backends.cuda_device import CudaDevice
+from x2c_edge.backends.device_memory import DeviceArray
 from x2c_edge.backends.tensorrt_backend import TensorRTBackend
 from x2c_edge.backends.torch_backend import TorchBackend
 from x2c_edge.convert import engine_set
 from x2c_edge.convert.onnx_export import exported
 from x2c_edge.convert.rehearsal import crops_of, pipeline_of, rehearse
 from x2c_edge.errors import NotFoundError
+from x2c_edge.frames import FaceCrop
+from x2c_edge.packs import Pack
+from x2c_edge.pipelines import single_stage, two_stage
 
 BOARD = CudaDevice("board", "8.7", integrated=True, memory_bytes=1 << 33)
 CARD = CudaDevice("card", "8.6", integrated=False, memory_bytes=1 << 33)
-NAN = 0xFF  # of every byte: float16 and float32 alike
-
-
-class Context:
-    """The primary context, which must be current whenever anything is called."""
-
-    depth = 0
-
-    def push(self) -> None:
-        Context.depth += 1
-
-    def pop(self) -> None:
-        Context.depth -= 1
-
-
-def current(function: Callable[..., Any]) -> Callable[..., Any]:
-    def checked(*arguments: Any, **options: Any) -> Any:
-        assert Context.depth > 0, f"{function.__name__} without a context"
-        return function(*arguments, **options)
-
-    return checked
-
-
-class Locked(np.ndarray):
-    """A page-locked array: the only kind that an asynchronous copy takes."""
-
-
-class Memory:
-    def __init__(self, size: int) -> None:
-        self.bytes = np.full(size, NAN, np.uint8)
-
-    def __int__(self) -> int:
-        return int(self.bytes.__array_interface__["data"][0])
-
-
-def pycuda_driver(work: list[str]) -> ModuleType:
-    driver = ModuleType("pycuda.driver")
-
-    def pagelocked_zeros(shape: tuple[int, ...], dtype: Any, mem_flags: int) -> np.ndarray:
-        assert mem_flags == 2
-        raw = np.zeros(shape, dtype)
-        allocation = SimpleNamespace(get_device_pointer=lambda: raw.__array_interface__["data"][0])
-        locked = raw.view(Locked)
-        return AllocatedArray.of(locked, allocation)
-
-    def to_device(device: int, host: np.ndarray, stream: Any) -> None:
-        assert isinstance(host, Locked)
-        work.append("in")
-        ctypes.memmove(device, host.ctypes.data, host.nbytes)
-
-    def to_host(host: np.ndarray, device: int, stream: Any) -> None:
-        assert isinstance(host, Locked)
-        work.append("out")
-        ctypes.memmove(host.ctypes.data, device, host.nbytes)
-
-    event = SimpleNamespace(
-        record=lambda stream: work.append("record"), synchronize=lambda: work.append("wait")
-    )
-    driver.init = lambda: None
-    driver.Device = lambda i: SimpleNamespace(retain_primary_context=Context)
-    driver.Stream = current(lambda flags: SimpleNamespace(handle=7 if flags == 1 else 0))
-    driver.Event = current(lambda flags: event)
-    driver.event_flags = SimpleNamespace(DISABLE_TIMING=2)
-    driver.host_alloc_flags = SimpleNamespace(DEVICEMAP=2)
-    driver.pagelocked_zeros = current(pagelocked_zeros)
-    driver.mem_alloc = current(Memory)
-    driver.memcpy_htod_async, driver.memcpy_dtoh_async = current(to_device), current(to_host)
-    return driver
-
-
-class AllocatedArray(Locked):
-    """Its ``base`` is the allocation, as pycuda's is."""
-
-    @staticmethod
-    def of(array: np.ndarray, allocation: Any) -> np.ndarray:
-        made = array.view(AllocatedArray)
-        made.allocation = allocation
-        return made
-
-    @property
-    def base(self) -> Any:
-        return self.allocation
-
-    def __array_finalize__(self, other: Any) -> None:
-        self.allocation = getattr(other, "allocation", None)
 
 
 class Engine:
     """An exported net behind the API of an engine."""
 
-    def __init__(self, plan: bytes, work: list[str]) -> None:
+    def __init__(self, plan: bytes, cuda: FakeCuda) -> None:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
@@ -126,7 +43,7 @@ class Engine:
         self.inputs, self.outputs = self.session.get_inputs(), self.session.get_outputs()
         self.ports = {port.name: port for port in (*self.inputs, *self.outputs)}
         self.num_io_tensors = len(self.ports)
-        self.work = work
+        self.cuda = cuda
 
     def get_tensor_name(self, i: int) -> str:
         return list(self.ports)[i]
@@ -147,112 +64,221 @@ class Engine:
 class ExecutionContext:
     def __init__(self, engine: Engine) -> None:
         self.engine, self.addresses = engine, {}
-        self.enqueue_emits_profile = True
 
-    def set_tensor_address(self, name: str, address: int) -> None:
+    def set_tensor_address(self, name: str, address: int) -> bool:
         self.addresses[name] = address
+        return name in self.engine.ports
 
-    def at(self, name: str) -> np.ndarray:
+    def tensor(self, name: str) -> np.ndarray:
         dtype = np.dtype(np.float16 if self.engine.get_tensor_dtype(name).name == "HALF" else np.float32)
-        shape = self.engine.get_tensor_shape(name)
-        raw = (ctypes.c_uint8 * (int(np.prod(shape)) * dtype.itemsize)).from_address(self.addresses[name])
-        return np.frombuffer(raw, dtype).reshape(shape)
+        return at(DeviceArray(self.addresses[name], self.engine.get_tensor_shape(name), dtype, None))
 
     def execute_async_v3(self, stream: int) -> bool:
-        assert stream == 7
-        assert Context.depth > 0
-        assert not self.enqueue_emits_profile
-        self.engine.work.append("run")
-        names = [port.name for port in self.engine.outputs]
-        values = self.engine.session.run(names, {p.name: self.at(p.name) for p in self.engine.inputs})
-        for name, value in zip(names, values, strict=True):
-            self.at(name)[:] = value
+        self.engine.cuda.enqueue(stream, "run", self.run)
         return True
 
-
-@pytest.fixture
-def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was done on the "device", in order."""
-    done: list[str] = []
-    package, driver = ModuleType("pycuda"), pycuda_driver(done)
-    package.driver = driver
-    monkeypatch.setitem(sys.modules, "pycuda", package)
-    monkeypatch.setitem(sys.modules, "pycuda.driver", driver)
-    yield done
-    assert Context.depth == 0
+    def run(self) -> None:
+        names = [port.name for port in self.engine.outputs]
+        inputs = {p.name: self.tensor(p.name) for p in self.engine.inputs}
+        for name, value in zip(names, self.engine.session.run(names, inputs), strict=True):
+            self.tensor(name)[:] = value
 
 
-def tensorrt(work: list[str]) -> SimpleNamespace:
+def tensorrt(cuda: FakeCuda) -> SimpleNamespace:
     def load(plan: bytes) -> Engine | None:
-        return Engine(plan, work) if plan != b"foreign" else None
+        return Engine(plan, cuda) if plan != b"foreign" else None
 
-    logger = SimpleNamespace(ERROR=1)
     return SimpleNamespace(
         __version__="10.3.0",
         Logger=type("Logger", (), {"ERROR": 1, "__init__": lambda self, level: None}),
-        Runtime=lambda _: SimpleNamespace(deserialize_cuda_engine=load, logger=logger),
+        Runtime=lambda _: SimpleNamespace(deserialize_cuda_engine=load),
         TensorIOMode=SimpleNamespace(INPUT=1, OUTPUT=2),
     )
 
 
-def plans(pack: packs.Pack, precision: str) -> dict[str, bytes]:
-    return {net.name: exported(net, precision) for net in engine_set.nets_of(pack)}
+EXPORTED: dict[tuple[str, str], dict[str, bytes]] = {}
+
+
+def plans(pack: Pack, precision: str) -> dict[str, bytes]:
+    """Made once: the weights of a pack of this name are the same in every test."""
+    if (pack.name, precision) not in EXPORTED:
+        nets = engine_set.nets_of(pack)
+        EXPORTED[pack.name, precision] = {net.name: exported(net, precision) for net in nets}
+    return EXPORTED[pack.name, precision]
+
+
+@pytest.fixture
+def on_device(monkeypatch: pytest.MonkeyPatch):
+    """A pipeline of a pack on the stand-in."""
+
+    def make(
+        pack: Pack, cuda: FakeCuda, device: CudaDevice, precision: str, *, per_step: bool = False
+    ) -> Any:
+        for module in (single_stage, two_stage):
+            monkeypatch.setattr(module, "_kernels", cuda)
+        files = plans(pack, precision)
+        backend = TensorRTBackend(files, device, tensorrt(cuda), per_step=per_step, cuda=cuda)
+        return pipeline_of(pack, backend)
+
+    return make
+
+
+@pytest.fixture
+def crops(two_stage_pack, face_clip) -> list[FaceCrop]:
+    return crops_of(str(face_clip), pipeline_of(two_stage_pack, TorchBackend(1)))[:4]
+
+
+@pytest.fixture
+def expected(two_stage_pack, crops) -> np.ndarray:
+    return rehearse(pipeline_of(two_stage_pack, TorchBackend(1)), crops)
+
+
+STEPS = [
+    "copy in", "copy in", "crop_normalize", "run", "copy out", "copy out",  # track
+    "aim_crop", "crop_normalize", "run", "relative_keypoints", "copy out", "run", "stitch_keypoints",
+    "motion_volume", "run", "warp_volume", "run", "run", "face_to_mapping", "run", "copy out",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("device", "precision", "tolerance"), [(BOARD, "fp16", 0.02), (CARD, "fp32", 1e-4)], ids=["board", "card"]
 )
-def test_a_whole_pipeline(work, two_stage_pack, face_clip, device, precision: str, tolerance: float):
-    reference = pipeline_of(two_stage_pack, TorchBackend(1))
-    crops = crops_of(str(face_clip), reference)[:4]
-    backend = TensorRTBackend(plans(two_stage_pack, precision), device, tensorrt(work))
-    values = rehearse(pipeline_of(two_stage_pack, backend), crops)
-    np.testing.assert_allclose(values, rehearse(reference, crops), atol=tolerance, rtol=0)
-    assert ("in" in work) == (device is CARD)  # a board shares its memory: nothing is copied
+def test_a_frame_is_one_launch_and_one_wait(
+    two_stage_pack, crops, expected, on_device, device, precision: str, tolerance: float
+):
+    cuda = FakeCuda()
+    pipeline = on_device(two_stage_pack, cuda, device, precision)
+    values = rehearse(pipeline, crops)
+    np.testing.assert_allclose(values, expected, atol=tolerance, rtol=0)
+    cuda.log.clear()
+    before = cuda.allocations
+    for crop in crops:
+        pipeline.measure(crop)
+    assert cuda.allocations == before
+    steps = [s for s in STEPS if device is CARD or s != "copy in"]  # a board reads frames where they are
+    assert cuda.log == len(crops) * ["launch", *steps, "wait"]
+
+
+def test_the_time_of_a_frame_is_the_whole_s(two_stage_pack, crops, on_device):
+    pipeline = on_device(two_stage_pack, FakeCuda(), CARD, "fp32")
+    rehearse(pipeline, crops)
+    times = dict(zip(pipeline.plan.names, pipeline.plan.durations_ns.tolist(), strict=True))
+    assert list(times)[-2:] == ["device", "decode"]
+    assert times.pop("device") > 0
+    assert times.pop("decode") > 0
+    assert not any(times.values())
+
+
+def test_steps_timed_one_by_one(two_stage_pack, crops, expected, on_device):
+    cuda = FakeCuda()
+    pipeline = on_device(two_stage_pack, cuda, CARD, "fp32", per_step=True)
+    np.testing.assert_allclose(rehearse(pipeline, crops), expected, atol=1e-4, rtol=0)
+    assert "launch" not in cuda.log
+    times = dict(zip(pipeline.plan.names, pipeline.plan.durations_ns.tolist(), strict=True))
+    assert times.pop("device") == 0
+    assert all(times.values())
+    assert times.pop("decode") < 1e9
+    assert set(times.values()) == {1e6}  # from one event to the next, by the stand-in's clock
+
+
+def test_the_plan_has_the_same_steps_everywhere(two_stage_pack, on_device):
+    here = pipeline_of(two_stage_pack, TorchBackend(1)).plan.names
+    there = on_device(two_stage_pack, FakeCuda(), CARD, "fp32").plan.names
+    assert [name for name in there if name != "device"] == here
+
+
+def test_what_cannot_be_captured_runs_step_by_step(two_stage_pack, crops, expected, on_device):
+    cuda = FakeCuda(refuse_capture="cudaStreamEndCapture failed: operation failed")
+    pipeline = on_device(two_stage_pack, cuda, CARD, "fp32")
+    with pytest.warns(RuntimeWarning, match="cannot be one CUDA graph") as warned:
+        np.testing.assert_allclose(rehearse(pipeline, crops), expected, atol=1e-4, rtol=0)
+    assert len(warned) == 1
+    assert "launch" not in cuda.log
+
+
+def test_another_camera_is_captured_anew(two_stage_pack, crops, on_device):
+    cuda = FakeCuda()
+    pipeline = on_device(two_stage_pack, cuda, CARD, "fp32")
+    rehearse(pipeline, crops)
+    wide = np.ascontiguousarray(np.pad(crops[0].frame.image, ((0, 0), (0, 32), (0, 0))))
+    turned = np.ascontiguousarray(crops[0].frame.image[..., ::-1])
+    for image, pixels in ((wide, "BGR"), (turned, "RGB")):
+        crop = replace(crops[0], frame=replace(crops[0].frame, image=image, format=pixels))
+        cuda.log.clear()
+        fresh = pipeline.measure(crop).values
+        assert "launch" not in cuda.log
+        np.testing.assert_array_equal(pipeline.measure(crop).values, fresh)
+        assert cuda.log.count("launch") == 1
+        np.testing.assert_allclose(fresh, pipeline.measure(crops[0]).values, atol=1e-6)
+
+
+def test_without_a_face_the_tracker_alone_is_looked_at(two_stage_pack, crops, on_device):
+    pipeline = on_device(two_stage_pack, FakeCuda(), CARD, "fp32")
+    rehearse(pipeline, crops)
+    row = at(pipeline._tracker._row)
+    run = pipeline._tracker._run_net
+    cuda, stream = pipeline._backend._cuda, pipeline._backend.stream
+
+    def blind() -> None:
+        run()
+        cuda.enqueue(stream, "blind", lambda: row.__setitem__((0, 0), -8))
+
+    pipeline._tracker._run_net = blind
+    pipeline.plan.forget()
+    for _ in range(2):
+        m = pipeline.measure(crops[0])
+        assert m.presence < 0.1
+        assert m.motion is None
+
+
+def test_the_robot_s_face(two_stage_pack, crops, on_device):
+    pictures = []
+    for make in (
+        lambda: pipeline_of(two_stage_pack, TorchBackend(1)),
+        lambda: on_device(two_stage_pack, FakeCuda(), BOARD, "fp16"),
+    ):
+        pipeline = make()
+        pipeline.keep_face = True
+        rehearse(pipeline, crops)
+        pictures.append(pipeline.measure(crops[1]).robot_face.astype(int))
+    assert np.abs(pictures[0] - pictures[1]).max() <= 4
 
 
 @pytest.mark.parametrize("device", [BOARD, CARD], ids=lambda device: device.name)
-def test_one_net(work, small_pack, device):
+def test_a_single_stage_pipeline(small_pack, portrait, crops, on_device, device):
     pack = packs.open_pack(str(small_pack))
-    backend = TensorRTBackend(plans(pack, "fp16"), device, tensorrt(work))
-    x, out = backend.buffer((1, 3, 32, 32)), backend.buffer((1, row_of(pack)))
-    run = backend.bind(pack.nets["single_stage"], x, out)
-    x[:] = np.random.default_rng(0).standard_normal(x.shape)
-    out[:] = np.nan
-    work.clear()
-    run()
-    assert np.isfinite(out).all()
-    assert work == (["in", "run", "out", "record", "wait"] if device is CARD else ["run", "record", "wait"])
+    reference = pipeline_of(pack, TorchBackend(1))
+    expected = [reference.measure(crop) for crop in crops]
+    cuda = FakeCuda()
+    pipeline = on_device(pack, cuda, device, "fp16")
+    for crop, wanted in zip(crops, expected, strict=True):
+        m = pipeline.measure(crop)
+        np.testing.assert_allclose(m.values, wanted.values, atol=0.02)
+        np.testing.assert_allclose(m.landmarks, wanted.landmarks, atol=0.5)
+        assert m.sharpness == pytest.approx(wanted.sharpness, abs=1e-4)
+    assert cuda.log.count("launch") == len(crops) - 1
 
 
-def row_of(pack: packs.Pack) -> int:
+def row_of(pack: Pack) -> int:
     (net,) = engine_set.nets_of(pack)
     return net.outputs[0].shape[1]
 
 
-def test_arrays_of_the_callers_own(work, small_pack):
-    """Not page-locked: they go through staging."""
-    pack = packs.open_pack(str(small_pack))
-    for device in (BOARD, CARD):
-        backend = TensorRTBackend(plans(pack, "fp32"), device, tensorrt(work))
-        x = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)
-        out = np.full((1, row_of(pack)), np.nan, np.float32)
-        expected = np.empty_like(out)
-        backend.bind(pack.nets["single_stage"], x, out)()
-        TorchBackend(1).bind(pack.nets["single_stage"], x, expected)()
-        np.testing.assert_allclose(out, expected, atol=1e-4)
+def test_one_net(small_pack):
+    pack, cuda = packs.open_pack(str(small_pack)), FakeCuda()
+    backend = TensorRTBackend(plans(pack, "fp32"), CARD, tensorrt(cuda), cuda=cuda)
+    values = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)
+    expected = np.empty((1, row_of(pack)), np.float32)
+    TorchBackend(1).bind(pack.nets["single_stage"], values, expected)()
+    for _ in range(2):  # a net that is bound twice
+        x, out = backend.buffer(values.shape), backend.buffer(expected.shape)
+        run = backend.bind(pack.nets["single_stage"], x, out)
+        backend.write(x, values)
+        run()
+        np.testing.assert_allclose(backend.read(out), expected, atol=1e-4)
 
 
-def test_a_net_bound_twice_is_loaded_once(work, small_pack):
-    pack = packs.open_pack(str(small_pack))
-    backend = TensorRTBackend(plans(pack, "fp32"), BOARD, tensorrt(work))
-    for _ in range(2):
-        x, out = backend.buffer((1, 3, 32, 32)), backend.buffer((1, row_of(pack)))
-        backend.bind(pack.nets["single_stage"], x, out)()
-        assert out.any()
-
-
-def refusal(backend: TensorRTBackend, pack: packs.Pack, size: int = 32) -> str:
+def refusal(backend: TensorRTBackend, pack: Pack, size: int = 32) -> str:
     x, out = backend.buffer((1, 3, size, size)), backend.buffer((1, row_of(pack)))
     with pytest.raises(NotFoundError) as error:
         backend.bind(pack.nets["single_stage"], x, out)
@@ -261,25 +287,21 @@ def refusal(backend: TensorRTBackend, pack: packs.Pack, size: int = 32) -> str:
     return str(error.value)
 
 
-def test_refusals(work, small_pack):
-    pack, trt = packs.open_pack(str(small_pack)), tensorrt(work)
-    assert "no engine 'single_stage' was built" in refusal(TensorRTBackend({}, BOARD, trt), pack)
-    foreign = TensorRTBackend({"single_stage": b"foreign"}, BOARD, trt)
-    assert "engine 'single_stage': TensorRT 10.3.0 does not take it" in refusal(foreign, pack)
-    right = TensorRTBackend(plans(pack, "fp32"), BOARD, trt)
-    assert "inputs are [(1, 3, 32, 32)], not [(1, 3, 48, 48)]" in refusal(right, pack, 48)
+def test_refusals(small_pack):
+    pack, cuda = packs.open_pack(str(small_pack)), FakeCuda()
+    trt = tensorrt(cuda)
+    assert "no engine 'single_stage' was built" in refusal(TensorRTBackend({}, BOARD, trt, cuda=cuda), pack)
+    with pytest.raises(NotFoundError, match=r"engine 'single_stage': TensorRT 10\.3\.0 does not take it"):
+        TensorRTBackend({"single_stage": b"foreign"}, BOARD, trt, cuda=cuda)
+    right = TensorRTBackend(plans(pack, "fp32"), BOARD, trt, cuda=cuda)
+    said = "inputs are (1, 3, 32, 32) float32, not (1, 3, 48, 48) float32"
+    assert said in refusal(right, pack, 48)
 
 
-def test_a_driver_that_pycuda_cannot_start(monkeypatch: pytest.MonkeyPatch):
-    class Error(Exception):
-        """As pycuda's: no builtin RuntimeError."""
-
-    def init() -> None:
-        raise Error("cuInit failed: no CUDA-capable device is detected")
-
-    package, driver = ModuleType("pycuda"), ModuleType("pycuda.driver")
-    driver.init, package.driver = init, driver
-    monkeypatch.setitem(sys.modules, "pycuda", package)
-    monkeypatch.setitem(sys.modules, "pycuda.driver", driver)
-    with pytest.raises(NotFoundError, match="CUDA cannot be used: cuInit failed: no CUDA-capable device"):
-        TensorRTBackend({}, BOARD, tensorrt([]))
+def test_an_engine_that_refuses_to_run(small_pack, monkeypatch: pytest.MonkeyPatch):
+    pack, cuda = packs.open_pack(str(small_pack)), FakeCuda()
+    backend = TensorRTBackend(plans(pack, "fp32"), CARD, tensorrt(cuda), cuda=cuda)
+    monkeypatch.setattr(ExecutionContext, "execute_async_v3", lambda self, stream: False)
+    x, out = backend.buffer((1, 3, 32, 32)), backend.buffer((1, row_of(pack)))
+    with pytest.raises(RuntimeError, match="engine 'single_stage': TensorRT refused to run it"):
+        backend.bind(pack.nets["single_stage"], x, out)

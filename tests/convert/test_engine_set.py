@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from x2c_edge.convert import engine_set
 from x2c_edge.convert.engine_set import Order, build_set
 from x2c_edge.convert.rehearsal import Parity
 from x2c_edge.errors import BadArgumentError, NotFoundError
+from x2c_edge.packs import PackFile
 
 ORIN = CudaDevice("Orin", "8.7", integrated=True, memory_bytes=8 << 30)
 SINGLE, TWO = ("single_stage",), ("single_stage", "motion", "dense_motion", "warp_tail", "generator",
@@ -116,6 +118,20 @@ def test_a_damaged_engine_is_found(one_pack, folder, face_clip, export_only, onn
         engine_files.verified(engines)
 
 
+def test_a_pack_with_a_clip_of_its_own_needs_no_other(
+    small_pack, folder, face_clip, export_only, onnx_backend
+):
+    """``files.clip`` of the manifest: an ordinary video."""
+    shutil.copy(face_clip, small_pack / "clip.mp4")
+    pack = packs.read_manifest(small_pack)
+    clip = PackFile(small_pack / "clip.mp4", packs.sha256_of(face_clip))
+    packs.write_manifest(replace(pack, files={"clip": clip}))
+    pack = packs.open_pack(str(small_pack))
+    order, key = Order(pack, "fp16", folder), key_for(pack, ORIN, "10.3.0", "fp16")
+    engines = build_set(order, key, export_only, TorchBackend(1), onnx_backend, lambda what, share: None)
+    assert engines.parity["frames"] > 5
+
+
 def test_a_clip_without_a_face(one_pack, folder, tmp_path, export_only, onnx_backend):
     import cv2
 
@@ -128,6 +144,9 @@ def test_a_clip_without_a_face(one_pack, folder, tmp_path, export_only, onnx_bac
 def test_the_clip(one_pack, two_stage_pack, folder):
     assert engine_set.clip_of(Order(one_pack, "fp16", folder, "mine.mp4")) == "mine.mp4"
     assert engine_set.clip_of(Order(two_stage_pack, "fp16", folder)).endswith("neutral.png")
+    own = PackFile(folder / "clip.mp4", "")
+    clipped = replace(two_stage_pack, files=two_stage_pack.files | {"clip": own})
+    assert engine_set.clip_of(Order(clipped, "fp16", folder)) == str(own.file)
     with pytest.raises(BadArgumentError, match="--clip VIDEO"):
         engine_set.clip_of(Order(one_pack, "fp16", folder))
 

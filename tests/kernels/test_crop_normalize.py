@@ -267,7 +267,7 @@ READ_ONLY.flags.writeable = False
         ("mean", {"mean": (0, 0, float("nan"))}),
         ("std", {"std": (1, 1, 0)}),
         ("std", {"std": "abc"}),
-        ("taps", {"taps": 0}),
+        ("taps", {"taps": -1}),
         ("taps", {"taps": 17}),
         ("threads", {"threads": 0}),
         ("threads", {"threads": 65}),

@@ -10,16 +10,8 @@ from hypothesis import strategies as st
 
 from x2c_edge.controls import N_CONTROLS, NEUTRAL
 from x2c_edge.nets.landmarks import LANDMARK_IDS, OUTER_LIPS
-from x2c_edge.nets.single_stage import (
-    ANGLE_SCALE,
-    EYE_SPAN,
-    MOUTH_SPAN,
-    SingleStage,
-    SingleStageConfig,
-    _cut,
-    _unit_grid,
-    folded,
-)
+from x2c_edge.nets.second_look import EYE_SPAN, MOUTH_SPAN, _cut, unit_grid
+from x2c_edge.nets.single_stage import ANGLE_SCALE, SingleStage, SingleStageConfig, folded
 
 SIZE = 32
 POINTS = len(LANDMARK_IDS)
@@ -188,7 +180,7 @@ def test_a_patch_of_a_ramp_is_the_place_itself(
         ramps(),
         torch.tensor([[x, y]], dtype=torch.float32),
         torch.tensor(across[None], dtype=torch.float32),
-        _unit_grid(width, height),
+        unit_grid(width, height),
     )
     assert cut.shape == (1, 3, height, width)
     u = (np.arange(width) + 0.5) / width - 0.5
@@ -198,7 +190,7 @@ def test_a_patch_of_a_ramp_is_the_place_itself(
 
 
 def test_outside_the_crop_a_patch_is_zero():
-    cut = _cut(ramps(), torch.tensor([[1.5, 0.0]]), torch.tensor([[0.3, 0.0]]), _unit_grid(8, 4))
+    cut = _cut(ramps(), torch.tensor([[1.5, 0.0]]), torch.tensor([[0.3, 0.0]]), unit_grid(8, 4))
     assert not cut.any()
 
 

@@ -30,7 +30,7 @@ from x2c_edge.pipelines.reference import (
     Reference,
     Retargeter,
 )
-from x2c_edge.pipelines.two_stage import TwoStagePipeline, motion_crop
+from x2c_edge.pipelines.two_stage import TwoStagePipeline, motion_affine, motion_square
 
 
 @pytest.fixture(scope="session")
@@ -279,7 +279,7 @@ def test_the_motion_crop_shows_brows_to_chin_at_the_published_scale():
     others = [i for i, name in enumerate(LANDMARK_IDS) if name not in OVAL]
     points[others] = 300, 200
     points[LANDMARK_IDS.index(61)] = points[LANDMARK_IDS.index(291)] = 300, 250
-    affine = motion_crop(points, 256)
+    affine = motion_affine(motion_square(points), 256)
     box = points[[i for i, name in enumerate(LANDMARK_IDS) if name not in {*OVAL[:7], *OVAL[-6:]}]]
     side = max(np.ptp(box, axis=0))
     np.testing.assert_allclose(affine[0, 0] * 256, 2.2 * side)

@@ -18,26 +18,37 @@ BACKENDS = ("auto", "torch", "tensorrt")
 
 
 def open_backend(
-    name: str = "auto", threads: int | None = None, *, bf16: bool = False, pack: Pack | None = None
+    name: str = "auto",
+    threads: int | None = None,
+    *,
+    bf16: bool = False,
+    pack: Pack | None = None,
+    per_step: bool = False,
 ) -> Backend:
-    """The backend called ``name``. bf16: for PyTorch's heavy nets.
+    """The backend called ``name``. bf16: for PyTorch's heavy nets on a CPU. per_step: a GPU times every step
+    by itself, and is slower for it.
 
-    "auto" takes TensorRT where engines of ``pack`` were built, else PyTorch. Engines that were built and do
-    not fit any more are an error, not a reason to be ten times slower without a word.
+    "auto" takes TensorRT where engines of ``pack`` were built, else PyTorch; PyTorch takes the GPU where it
+    and the kernels can. Engines that were built and do not fit any more are an error, not a reason to be
+    ten times slower without a word.
     """
     engines = engines_for(name, pack)
     if engines is not None:
         from x2c_edge.backends.tensorrt_backend import TensorRTBackend
 
         try:
-            return TensorRTBackend.opened(*engines)
+            return TensorRTBackend.opened(*engines, per_step=per_step)
         except NotFoundError as error:
             raise _instead(error) from None
     if importlib.util.find_spec("torch") is None:
         raise NotFoundError("PyTorch is not installed; run: pip install 'x2c-edge[torch]'")
-    from x2c_edge.backends.torch_backend import TorchBackend
+    from x2c_edge.backends import torch_backend
 
-    return TorchBackend(threads, bf16=bf16)
+    if torch_backend.cuda_usable():
+        from x2c_edge.backends.cuda_device import cuda_device
+
+        return torch_backend.TorchCudaBackend(cuda_device(), per_step=per_step)
+    return torch_backend.TorchBackend(threads, bf16=bf16)
 
 
 def engines_for(name: str, pack: Pack | None) -> tuple[EngineSet, CudaDevice, Any] | None:

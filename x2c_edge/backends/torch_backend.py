@@ -1,26 +1,29 @@
-"""Nets on PyTorch. The only runtime file that imports torch outside ``nets``."""
+"""Nets on PyTorch, on the CPU or on a GPU. The only runtime file that imports torch outside ``nets``."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from x2c_edge.backends.base import Arrays
+from x2c_edge import _kernels
+from x2c_edge.backends.base import Buffer, Buffers, Runner, Step
+from x2c_edge.backends.cuda_device import CudaDevice
+from x2c_edge.backends.device_memory import DeviceMemory
+from x2c_edge.backends.device_runner import DeviceRunner, Launch
+from x2c_edge.backends.host import HostMemory
 from x2c_edge.errors import BadArgumentError, NotFoundError
-from x2c_edge.nets import arch, inference
+from x2c_edge.nets import arch, inference, inference_cuda
 from x2c_edge.nets.single_stage import SingleStage, SingleStageConfig, folded
 from x2c_edge.packs import NetSpec
 
-Array = NDArray[np.float32]
 
-
-class TorchBackend:
+class TorchBackend(HostMemory):
     """The CPU, in float32 or with the heavy convolutions in bfloat16.
 
     Half of the cores run the net: the rest is for the camera, the actuation tick and the links, whose
@@ -42,13 +45,9 @@ class TorchBackend:
         precision = ", bf16" if self._dtype == torch.bfloat16 else ""
         return f"cpu{precision}, {self.threads} thread{'s' if self.threads > 1 else ''}"
 
-    def buffer(self, shape: tuple[int, ...]) -> Array:
-        return np.zeros(shape, np.float32)
-
-    def bind(self, net: NetSpec, x: Arrays, out: Arrays, part: str = "") -> Callable[[], None]:
+    def bind(self, net: NetSpec, x: Buffers, out: Buffers, part: str = "") -> Callable[[], None]:
         apply = inference.function(_opened(net), part, self._dtype)
-        sources = [torch.from_numpy(array) for array in (x if isinstance(x, tuple) else (x,))]
-        targets = [torch.from_numpy(array) for array in (out if isinstance(out, tuple) else (out,))]
+        sources, targets = ([torch.from_numpy(array) for array in _tuple(side)] for side in (x, out))
         staged = [_staging(source) for source in sources]
 
         def run() -> None:
@@ -60,11 +59,106 @@ class TorchBackend:
         try:
             run()  # the first run plans the convolutions; it must not happen on the first frame
         except RuntimeError as error:
-            raise NotFoundError(
-                f"{net.file}: '{net.arch}' does not take {[tuple(s.shape) for s in sources]}: "
-                f"{str(error).splitlines()[0]}; get the pack again"
-            ) from None
+            raise _refused(net, x, error) from None
         return run
+
+
+class TorchCudaBackend(DeviceMemory):
+    """The first GPU: nets in float16 (``nets.inference_cuda``), captured with our kernels between them.
+
+    Not yet run on a GPU by its authors: tools/gpu_check.py is what proves it.
+    """
+
+    name = "torch"
+
+    def __init__(
+        self,
+        device: CudaDevice,
+        *,
+        half: bool = True,
+        per_step: bool = False,
+        cuda: Any = _kernels,
+        torch_cuda: TorchCuda | None = None,
+    ) -> None:
+        """half: False for float32 throughout. per_step: no graph, every step is timed. cuda: the extension.
+        torch_cuda: PyTorch's side of the device."""
+        self._device, self._half, self._per_step = device, half, per_step
+        self._torch = torch_cuda or TorchCuda()
+        # A wrapper: graphs of PyTorch's nets are captured on a stream of PyTorch's own.
+        stream = cuda.CudaStream(self._torch.handle)
+        super().__init__(cuda, stream, half=half, integrated=device.integrated)
+
+    @property
+    def device(self) -> str:
+        return f"{self._device.name}, PyTorch {'fp16' if self._half else 'fp32'}"
+
+    def runner(self) -> Runner | None:
+        return DeviceRunner(self._cuda, self._stream, self._torch.capture, per_step=self._per_step)
+
+    def bind(self, net: NetSpec, x: Buffers, out: Buffers, part: str = "") -> Callable[[], None]:
+        module = _opened(net).to(self._torch.device)
+        apply = inference_cuda.function(module, part, half=self._half)
+        sources, targets = ([self._torch.tensor(buffer) for buffer in _tuple(side)] for side in (x, out))
+
+        def run() -> None:
+            with self._torch.work():
+                for target, result in zip(targets, apply(*sources), strict=True):
+                    target.copy_(result)
+
+        try:
+            run()  # plans the convolutions
+            self._stream.wait()
+        except RuntimeError as error:
+            raise _refused(net, x, error) from None
+        return run
+
+
+class TorchCuda:
+    """PyTorch's side of a GPU: its stream of the highest priority, tensors of our memory, its graphs."""
+
+    def __init__(self) -> None:
+        self.device = torch.device("cuda", 0)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # float32 is float32
+        torch.backends.cudnn.benchmark = True  # shapes are fixed: the quickest algorithm is worth finding
+        # Far below zero is the highest priority that there is.
+        self._stream = torch.cuda.Stream(self.device, priority=-100)  # type: ignore[no-untyped-call]
+        self.handle: int = self._stream.cuda_stream
+
+    def tensor(self, buffer: Buffer) -> torch.Tensor:
+        """The same memory."""
+        return torch.as_tensor(buffer, device=self.device)
+
+    @contextlib.contextmanager
+    def work(self) -> Iterator[None]:
+        with torch.inference_mode(), torch.cuda.stream(self._stream):
+            yield
+
+    def capture(self, steps: Sequence[Step]) -> Launch:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+            for step in steps:
+                step()
+
+        def launch() -> None:
+            with torch.cuda.stream(self._stream):
+                graph.replay()
+
+        return launch
+
+
+def cuda_usable() -> bool:
+    """Whether both PyTorch and our kernels can use a GPU here."""
+    return torch.cuda.is_available() and _kernels.cuda_built() and _kernels.cuda_device_count() > 0
+
+
+def _tuple(buffers: Buffers) -> tuple[Buffer, ...]:
+    return buffers if isinstance(buffers, tuple) else (buffers,)
+
+
+def _refused(net: NetSpec, x: Buffers, error: RuntimeError) -> NotFoundError:
+    shapes = [tuple(buffer.shape) for buffer in _tuple(x)]
+    reason = str(error).splitlines()[0]
+    return NotFoundError(f"{net.file}: '{net.arch}' does not take {shapes}: {reason}; get the pack again")
 
 
 def _staging(source: torch.Tensor) -> torch.Tensor:

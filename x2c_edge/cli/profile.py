@@ -49,7 +49,14 @@ def profile(
     settings = o.settings_from(options)
     session = Session(
         settings,
-        Outputs(fast=fast, trace=trace, duration_s=duration, max_frames=frames, later=(json_file, plot)),
+        Outputs(
+            fast=fast,
+            trace=trace,
+            per_step=True,
+            duration_s=duration,
+            max_frames=frames,
+            later=(json_file, plot),
+        ),
     )
     stop_on_signals(session)
     session.run()

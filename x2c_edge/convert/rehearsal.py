@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x2c_edge import retarget
-from x2c_edge.backends.base import Array, Arrays, Backend
+from x2c_edge.backends.base import Backend, Buffer, Buffers
 from x2c_edge.backends.engine_files import engine_name
+from x2c_edge.backends.host import HostMemory
 from x2c_edge.capture.base import EndOfStream
 from x2c_edge.capture.open import SourceSpec, open_source
 from x2c_edge.controls import NAMES
@@ -126,18 +127,16 @@ class Parity:
         }
 
 
-class Listening:
-    """A backend that keeps copies of what every net was given. samples: by engine, the inputs in order."""
+class Listening(HostMemory):
+    """A backend on the CPU that keeps copies of what every net was given. samples: by engine, the inputs in
+    order."""
 
     def __init__(self, inner: Backend) -> None:
         self._inner = inner
         self.name, self.threads, self.device = inner.name, inner.threads, inner.device
-        self.samples: dict[str, list[tuple[Array, ...]]] = {}
+        self.samples: dict[str, list[tuple[Buffer, ...]]] = {}
 
-    def buffer(self, shape: tuple[int, ...]) -> Array:
-        return self._inner.buffer(shape)
-
-    def bind(self, net: NetSpec, x: Arrays, out: Arrays, part: str = "") -> Callable[[], None]:
+    def bind(self, net: NetSpec, x: Buffers, out: Buffers, part: str = "") -> Callable[[], None]:
         run = self._inner.bind(net, x, out, part)
         heard = self.samples.setdefault(engine_name(net.arch, part), [])
         inputs = x if isinstance(x, tuple) else (x,)

@@ -122,7 +122,8 @@ def engine_nets(net: nn.Module, size: int, volume: tuple[int, ...]) -> list[Engi
         case MotionExtractor():
             c = net.config
             heads = Port("heads", (1, 3 * c.bins + 6 * c.keypoints + 4), False)
-            return [EngineNet("motion", _Heads(net), (Port("face", face, True),), (heads,))]
+            # As above, if it looks a second time.
+            return [EngineNet("motion", _Heads(net), (Port("face", face, not c.patch_widths),), (heads,))]
         case WarpingNetwork():
             return _warping(net, volume)
         case Generator():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from typing import Any, Final
 
 import torch
@@ -17,14 +16,13 @@ from torch import Tensor, nn
 
 from x2c_edge.controls import N_CONTROLS, NEUTRAL
 from x2c_edge.nets.landmarks import LANDMARK_IDS, OUTER_LIPS
+from x2c_edge.nets.second_look import PatchNet, conv_bn, eye_patches, mouth_patches, unit_grid
 
 ANGLE_SCALE: Final = math.radians(15.0)  # the pose head's unit
 CONTROL_SCALE: Final = 0.25  # the control head's unit
-EYE_SPAN: Final = 1.6  # width of an eye's patch in eye widths
-MOUTH_SPAN: Final = 1.7  # width of the mouth's patch in distances between the eyes' centres
-_RIGHT_CORNERS: Final = [LANDMARK_IDS.index(i) for i in (33, 133)]  # outer, inner
-_LEFT_CORNERS: Final = [LANDMARK_IDS.index(i) for i in (263, 362)]
-_LIPS: Final = [LANDMARK_IDS.index(i) for i in OUTER_LIPS]
+RIGHT_CORNERS: Final = [LANDMARK_IDS.index(i) for i in (33, 133)]  # outer, inner
+LEFT_CORNERS: Final = [LANDMARK_IDS.index(i) for i in (263, 362)]
+LIPS: Final = [LANDMARK_IDS.index(i) for i in OUTER_LIPS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,42 +60,14 @@ class SingleStageConfig:
         return made
 
 
-def _conv_bn(cin: int, cout: int, kernel: int, stride: int, relu: bool = True) -> nn.Sequential:
-    layers: list[nn.Module] = [
-        nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False),
-        nn.BatchNorm2d(cout),
-    ]
-    if relu:
-        layers.append(nn.ReLU(inplace=True))
-    return nn.Sequential(*layers)
-
-
 class _Residual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv1 = _conv_bn(width, width, 3, 1)
-        self.conv2 = _conv_bn(width, width, 3, 1, relu=False)
+        self.conv1 = conv_bn(width, width, 3, 1)
+        self.conv2 = conv_bn(width, width, 3, 1, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(x + self.conv2(self.conv1(x)))
-
-
-class _PatchNet(nn.Module):
-    """A small convolutional net on an aligned patch: (N, 3, H, W) to (N, hidden)."""
-
-    def __init__(self, widths: tuple[int, ...], size: tuple[int, int], hidden: int) -> None:
-        super().__init__()
-        layers: list[nn.Module] = [_conv_bn(3, widths[0], 3, 1)]
-        for before, after in pairwise(widths):
-            layers += [_conv_bn(before, after, 3, 2), _conv_bn(after, after, 3, 1)]
-        self.convs = nn.Sequential(*layers)
-        shrink = 2 ** (len(widths) - 1)
-        cells = (size[0] // shrink) * (size[1] // shrink)
-        self.out = nn.Sequential(nn.Linear(widths[-1] * cells, hidden), nn.ReLU(inplace=True))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.out(self.convs(x).flatten(1))
-        return y
 
 
 class SingleStage(nn.Module):
@@ -111,17 +81,16 @@ class SingleStage(nn.Module):
                     columns stay at the robot's neutral here, the pose gives them
 
     A trunk sees the whole crop. Then the eyes and the mouth are looked at again in patches cut where the
-    trunk's own landmarks put them: an iris moves by a pixel or so, less than its place in the crop
-    varies, and only becomes easy to read once that is taken out (gaze r 0.9 instead of 0.1).
+    trunk's own landmarks put them (``second_look``): gaze r 0.9 instead of 0.1.
     """
 
     def __init__(self, config: SingleStageConfig) -> None:
         super().__init__()
         self.config = config
-        layers: list[nn.Module] = [_conv_bn(3, config.stem, 5, 2)]
+        layers: list[nn.Module] = [conv_bn(3, config.stem, 5, 2)]
         width = config.stem
         for next_width, count in zip(config.widths, config.blocks, strict=True):
-            layers.append(_conv_bn(width, next_width, 3, 2))
+            layers.append(conv_bn(width, next_width, 3, 2))
             layers += [_Residual(next_width) for _ in range(count)]
             width = next_width
         self.trunk = nn.Sequential(*layers)
@@ -130,32 +99,37 @@ class SingleStage(nn.Module):
             nn.Flatten(), nn.Linear(width * cells * cells, config.hidden), nn.ReLU(inplace=True)
         )
         self.face = nn.Linear(config.hidden, 1 + 2 * config.landmarks + 3)
-        self.eye = _PatchNet(config.patch_widths, config.eye_patch, config.patch_hidden)
-        self.mouth = _PatchNet(config.patch_widths, config.mouth_patch, config.patch_hidden)
+        self.eye = PatchNet(config.patch_widths, config.eye_patch, config.patch_hidden)
+        self.mouth = PatchNet(config.patch_widths, config.mouth_patch, config.patch_hidden)
         self.mixed = nn.Sequential(
             nn.Linear(config.hidden + 3 * config.patch_hidden, config.hidden), nn.ReLU(inplace=True)
         )
         self.controls = nn.Linear(config.hidden, N_CONTROLS)
         self.register_buffer("neutral", torch.tensor(NEUTRAL, dtype=torch.float32), persistent=False)
         for name, size in (("eye", config.eye_patch), ("mouth", config.mouth_patch)):
-            self.register_buffer(f"{name}_grid", _unit_grid(*size), persistent=False)
+            self.register_buffer(f"{name}_grid", unit_grid(*size), persistent=False)
+        # On the net's device: a CUDA graph cannot hold the copy that indexing with a list makes.
+        for name, points in (("right", RIGHT_CORNERS), ("left", LEFT_CORNERS), ("lips", LIPS)):
+            self.register_buffer(f"{name}_points", torch.tensor(points), persistent=False)
 
     neutral: Tensor
     eye_grid: Tensor
     mouth_grid: Tensor
+    right_points: Tensor
+    left_points: Tensor
+    lips_points: Tensor
 
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Presence, landmarks and pose (N, 1 + 2L + 3), and the features (N, hidden) of the controls."""
         hidden = self.features(self.trunk(x))
         face = self.face(hidden).float()
         points = face[:, 1 : 1 + 2 * self.config.landmarks].detach().unflatten(1, (-1, 2))
-        right, left = points[:, _RIGHT_CORNERS], points[:, _LEFT_CORNERS]
-        # The left eye is cut mirrored (outer corner first), so that one net serves both.
-        eyes = self.eye(
-            torch.cat([_cut(x, *_span(right), self.eye_grid), _cut(x, *_span(left), self.eye_grid)])
+        right, left, lips = (
+            points.index_select(1, chosen)
+            for chosen in (self.right_points, self.left_points, self.lips_points)
         )
-        eye_line = left.mean(1) - right.mean(1)
-        mouth = self.mouth(_cut(x, points[:, _LIPS].mean(1), MOUTH_SPAN * eye_line, self.mouth_grid))
+        eyes = self.eye(eye_patches(x, right, left, self.eye_grid))
+        mouth = self.mouth(mouth_patches(x, right, left, lips.mean(1), self.mouth_grid))
         n = x.shape[0]
         return face, self.mixed(torch.cat([hidden, eyes[:n], eyes[n:], mouth], dim=1))
 
@@ -167,35 +141,6 @@ class SingleStage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.read(*self.embed(x))
-
-
-def _unit_grid(width: int, height: int) -> Tensor:
-    """(height, width, 2) patch coordinates: x from -1 to 1, y on the same scale."""
-    x = (torch.arange(width) * 2 + 1) / width - 1
-    y = ((torch.arange(height) * 2 + 1) / height - 1) * (height / width)
-    return torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=2)
-
-
-def _span(corners: Tensor) -> tuple[Tensor, Tensor]:
-    """Centre, and the vector from outer to inner corner stretched to the patch's width (N, 2) each."""
-    outer, inner = corners[:, 0], corners[:, 1]
-    return (outer + inner) / 2, EYE_SPAN * (inner - outer)
-
-
-def _cut(x: Tensor, centre: Tensor, across: Tensor, grid: Tensor) -> Tensor:
-    """Patches (N, 3, h, w) of x (N, 3, S, S), bilinear, zero outside.
-
-    centre: (N, 2). across: (N, 2), the patch's width as a vector along its x axis. Both in the landmarks'
-    unit. The y axis is across turned clockwise in the picture if across points right (else mirrored), so
-    that it always points to the chin.
-    """
-    half = across / 2
-    down = torch.stack([-half[:, 1], half[:, 0]], dim=1)
-    down = down * torch.sign(down[:, 1:]).detach()
-    centre, half, down = (v[:, None, None] for v in (centre, half, down))
-    at = centre + grid[..., :1] * half + grid[..., 1:] * down
-    patches = nn.functional.grid_sample(x, at.to(x.dtype), mode="bilinear", align_corners=False)
-    return patches.contiguous(memory_format=torch.channels_last)
 
 
 def folded(net: SingleStage) -> SingleStage:

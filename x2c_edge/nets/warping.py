@@ -35,6 +35,7 @@ class WarpingConfig:
     cap: int = 1024
     levels: int = 5
     out_channels: int = 256
+    mask_kernel: int = 7
 
     @property
     def front_channels(self) -> int:
@@ -104,7 +105,7 @@ class _DenseMotion(nn.Module):
         self.norm = batch_norm(3, config.compressed)
         self.hourglass = _Hourglass(config)
         width = self.hourglass.decoder.out_channels
-        self.mask = conv(3, width, config.keypoints + 1, 7)
+        self.mask = conv(3, width, config.keypoints + 1, config.mask_kernel)
         self.occlusion = conv(2, width * config.depth, 1, 7)
 
 

@@ -19,8 +19,6 @@ from x2c_edge.pipelines.plan import Plan
 from x2c_edge.pipelines.reference import Reference
 from x2c_edge.pipelines.rotation import about_view, rotation_matrix
 
-SUPERSAMPLE_ABOVE = 1.5  # frame pixels per crop pixel from which bilinear sampling would alias
-
 
 class SingleStagePipeline:
     """Steps: crop, net, decode. Buffers are made here; a frame allocates only its Measurement."""
@@ -36,56 +34,77 @@ class SingleStagePipeline:
         self._input = net.picture
         self._threads = threads
         points = len(LANDMARK_IDS)
+        self.input = backend.crop_input()
+        self._stream = backend.stream
         self._x = backend.buffer((1, 3, self.crop_size, self.crop_size))
         self._row = backend.buffer((1, 1 + 2 * points + 3 + N_CONTROLS))
+        self.points = self._row[0, 1 : 1 + 2 * points]  # where a later step can read the landmarks
+        self._results = backend.outlet(self._row[0]), backend.outlet(self._x[0, 1])
         self._crop: FaceCrop | None = None
-        self._measurement: Measurement | None = None
-        self.plan = Plan()
+        self._run_net = backend.bind(net, self._x, self._row)
+        self.plan = Plan(backend)
         self.plan.add("crop", self._sample)
-        self.plan.add("net", backend.bind(net, self._x, self._row))
-        self.plan.add("decode", self._decode)
+        self.plan.add("net", self._infer)
+        self.plan.add("decode", self.decode, host=True)
 
     def refer_to(self, reference: Reference | None) -> None:
         """Nothing to do: its measurements are absolute."""
 
     def measure(self, crop: FaceCrop) -> Measurement:
         """Presence, landmarks, pose and controls of the face in ``crop``."""
-        self._crop = crop
+        if self.show(crop):
+            self.plan.forget()
         self.plan.run()
-        assert self._measurement is not None
-        return self._measurement
+        return self.measurement
+
+    def show(self, crop: FaceCrop) -> bool:
+        """What to look at next. True if a device must capture its steps anew."""
+        self._crop = crop
+        return self.input.show(crop.frame, crop.affine)
+
+    def look(self) -> None:
+        """The steps before ``decode`` alone: another pipeline's first step."""
+        self._sample()
+        self._infer()
 
     def _sample(self) -> None:
         assert self._crop is not None
-        crop, frame = self._crop, self._crop.frame
-        zoom = math.hypot(crop.affine[0, 0], crop.affine[1, 0])
+        self.input.send()
         _kernels.crop_normalize(
-            frame.image,
-            crop.affine,
+            self.input.image,
+            self.input.affine,
             self._x[0],
-            format=frame.format,
+            format=self._crop.frame.format,
             order=self._input.order,
             mean=self._input.mean,
             std=self._input.std,
-            taps=min(4, math.ceil(zoom)) if zoom > SUPERSAMPLE_ABOVE else 1,
+            taps=0,
             threads=self._threads,
+            stream=self._stream,
         )
 
-    def _decode(self) -> None:
+    def _infer(self) -> None:
+        self._run_net()
+        for result in self._results:
+            result.fetch()
+
+    def decode(self) -> None:
+        """The last step: the results that are there into ``measurement``."""
         assert self._crop is not None
-        row = self._row[0].astype(np.float64)
+        seen, plane = (result.values for result in self._results)
+        row = seen.astype(np.float64)
         points = 2 * len(LANDMARK_IDS)
         half = self.crop_size / 2
         crop_points = row[1 : 1 + points].reshape(-1, 2) * half + (self.crop_size - 1) / 2
         affine = self._crop.affine
         yaw, pitch, roll = row[1 + points : 4 + points]
         turn = math.atan2(affine[1, 0], affine[0, 0])  # the crop's rotation in the frame, y down
-        self._measurement = Measurement(
+        self.measurement = Measurement(
             values=row[4 + points :],
             rotation=about_view(-turn) @ rotation_matrix(yaw, pitch, roll),
             landmarks=crop_points @ affine[:, :2].T + affine[:, 2],
             presence=1.0 / (1.0 + math.exp(-min(max(row[0], -40.0), 40.0))),
-            sharpness=sharpness(self._x[0, 1]),
+            sharpness=sharpness(plane),
         )
 
 

@@ -49,6 +49,7 @@ class Outputs:
     save_video: Path | None = None
     save_reference: Path | None = None
     trace: Path | None = None
+    per_step: bool = False  # a GPU times every step by itself, as it does for a trace
     duration_s: float | None = None
     max_frames: int | None = None
     later: tuple[Path | None, ...] = ()  # what the caller writes afterwards; checked before anything starts
@@ -79,7 +80,11 @@ class Session:
                 link.open()
                 self._links.append(link)
             backend = open_backend(
-                run.backend, run.threads or None, bf16=run.precision == "bf16", pack=self.pack
+                run.backend,
+                run.threads or None,
+                bf16=run.precision == "bf16",
+                pack=self.pack,
+                per_step=outputs.per_step or outputs.trace is not None,
             )
             self.device = f"{backend.name} on {backend.device}"
             pipelines = {

@@ -1,0 +1,118 @@
+"""TorchCudaBackend without a GPU: PyTorch's CPU on the stand-in's memory, in the same types."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from tests import published_files as files
+from tests.fake_cuda import FakeCuda, at
+from x2c_edge import packs
+from x2c_edge.backends import open as opening
+from x2c_edge.backends import torch_backend
+from x2c_edge.backends.base import Step
+from x2c_edge.backends.cuda_device import CudaDevice
+from x2c_edge.backends.device_memory import DeviceArray
+from x2c_edge.backends.device_runner import Launch
+from x2c_edge.backends.torch_backend import TorchBackend, TorchCudaBackend
+from x2c_edge.errors import NotFoundError
+from x2c_edge.face.crop_geometry import affine_from_box
+from x2c_edge.frames import FaceCrop, Frame
+from x2c_edge.pipelines import single_stage, two_stage
+from x2c_edge.pipelines.reference import Reference
+from x2c_edge.pipelines.two_stage import TwoStagePipeline
+
+CARD = CudaDevice("card", "8.6", integrated=False, memory_bytes=1 << 33)
+
+
+class OnCpu:
+    """In the place of ``TorchCuda``; a graph does its steps again."""
+
+    handle = 7
+
+    def __init__(self) -> None:
+        self.device = torch.device("cpu")
+        self.captures = 0
+
+    def tensor(self, buffer: DeviceArray) -> torch.Tensor:
+        return torch.from_numpy(at(buffer))
+
+    @contextlib.contextmanager
+    def work(self) -> Iterator[None]:
+        with torch.inference_mode():
+            yield
+
+    def capture(self, steps: Sequence[Step]) -> Launch:
+        self.captures += 1
+        return lambda: [step() for step in steps]
+
+
+@pytest.fixture(scope="module")
+def pack(_packs_folder, tmp_path_factory) -> packs.Pack:
+    folder = tmp_path_factory.mktemp("two-stage")
+    return packs.open_pack(str(files.two_stage_pack(folder, files.random_states(), _packs_folder / "small")))
+
+
+@pytest.fixture
+def crops(portrait) -> list[FaceCrop]:
+    affine = affine_from_box(70, 40, 100, 120, 32, 1.4)
+    images = (portrait, np.ascontiguousarray(portrait[:, ::-1]))
+    return [FaceCrop(Frame(i, i * 10**7, image), affine, 32, 1.0) for i, image in enumerate(images)]
+
+
+def controls(pipeline: TwoStagePipeline, crops: list[FaceCrop]) -> np.ndarray:
+    pipeline.refer_to(None)
+    m = pipeline.measure(crops[0])
+    pipeline.refer_to(Reference(m.values, m.rotation, m.motion))
+    return np.stack([pipeline.measure(crop).values for crop in crops])
+
+
+@pytest.fixture(autouse=True)
+def _pooling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch pools volumes of float16 on a GPU alone."""
+    pool = functional.avg_pool3d
+    monkeypatch.setattr(functional, "avg_pool3d", lambda x, size: pool(x.float(), size).to(x.dtype))
+
+
+@pytest.mark.parametrize(("half", "tolerance"), [(True, 0.03), (False, 2e-4)], ids=["fp16", "fp32"])
+def test_controls_are_the_cpu_s(pack, crops, monkeypatch, half: bool, tolerance: float):
+    expected = controls(TwoStagePipeline(pack, TorchBackend(1)), crops)
+    cuda, torch_cuda = FakeCuda(immediate=True), OnCpu()
+    for module in (single_stage, two_stage):
+        monkeypatch.setattr(module, "_kernels", cuda)
+    backend = TorchCudaBackend(CARD, half=half, cuda=cuda, torch_cuda=torch_cuda)
+    pipeline = TwoStagePipeline(pack, backend)
+    assert (pipeline._front.dtype == np.float16) == half
+    assert pipeline._heads.dtype == pipeline._raw.dtype == pipeline._pair.dtype == np.float32
+    np.testing.assert_allclose(controls(pipeline, crops), expected, atol=tolerance, rtol=0)
+    assert torch_cuda.captures == 1
+    assert backend.device == f"card, PyTorch {'fp16' if half else 'fp32'}"
+
+
+def test_a_net_that_does_not_take_the_shape(pack):
+    backend = TorchCudaBackend(CARD, cuda=FakeCuda(immediate=True), torch_cuda=OnCpu())
+    x, out = backend.buffer((1, 5)), backend.buffer((1, 65))
+    with pytest.raises(
+        NotFoundError, match=r"'stitching' does not take \[\(1, 5\)\]: .*; get the pack again"
+    ):
+        backend.bind(pack.nets["stitching"], x, out)
+
+
+@pytest.mark.parametrize("usable", [True, False])
+def test_pytorch_takes_the_gpu_where_it_can(monkeypatch, usable: bool):
+    monkeypatch.setattr(torch_backend, "cuda_usable", lambda: usable)
+    made = []
+    monkeypatch.setattr(
+        torch_backend, "TorchCudaBackend", lambda device, **options: made.append((device, options))
+    )
+    monkeypatch.setattr("x2c_edge.backends.cuda_device.cuda_device", lambda: CARD)
+    backend = opening.open_backend("torch", 1, per_step=True)
+    if usable:
+        assert made == [(CARD, {"per_step": True})]
+    else:
+        assert backend.device == "cpu, 1 thread"
