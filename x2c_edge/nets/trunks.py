@@ -17,24 +17,30 @@ from torch.nn import functional as F  # noqa: N812
 
 @dataclass(frozen=True, slots=True)
 class ResNetConfig:
-    """ResNet of basic blocks; the defaults are ResNet18. Any input size that is a multiple of 32."""
+    """ResNet of basic blocks; the defaults are ResNet18. Any input size that is a multiple of 32.
+
+    pool: side of the pooled map; 1 as published forgets where things are, which small nets cannot afford.
+    stem_pool: halve the map after the stem as published; small pictures show too little of an eye then.
+    """
 
     stem: int = 64
     widths: tuple[int, ...] = (64, 128, 256, 512)
     blocks: tuple[int, ...] = (2, 2, 2, 2)
+    pool: int = 1
+    stem_pool: bool = True
 
     @property
     def features(self) -> int:
-        """Length of the pooled feature vector."""
-        return self.widths[-1]
+        """Length of the flattened pooled map."""
+        return self.widths[-1] * self.pool**2
 
     def build(self) -> nn.Sequential:
-        """(N, 3, H, W) to (N, features, 1, 1)."""
+        """(N, 3, H, W) to (N, widths[-1], pool, pool)."""
         layers: list[nn.Module] = [
             nn.Conv2d(3, self.stem, 7, 2, 3, bias=False),
             nn.BatchNorm2d(self.stem),
             nn.ReLU(),
-            nn.MaxPool2d(3, 2, 1),
+            nn.MaxPool2d(3, 2, 1) if self.stem_pool else nn.Identity(),
         ]
         cin = self.stem
         for i, (width, count) in enumerate(zip(self.widths, self.blocks, strict=True)):
@@ -42,7 +48,7 @@ class ResNetConfig:
             stage += [_BasicBlock(width, width, stride=1) for _ in range(count - 1)]
             layers.append(nn.Sequential(*stage))
             cin = width
-        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1))
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(self.pool))
 
 
 @dataclass(frozen=True, slots=True)
