@@ -1,25 +1,23 @@
 """Move a still portrait: jaw, smile, brows, blinks, gaze-free head sway, by warping the photograph.
 
-Only good enough to give the demo something to follow when there is neither a clip nor a camera. The
-landmarks come from the default pack's own network.
+Only good enough to give the demo something to follow when there is neither a clip nor a camera, and
+``build-engines`` something to calibrate with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from x2c_edge.backends.open import open_backend
 from x2c_edge.errors import NotFoundError
-from x2c_edge.face.follow import FaceFollower
+from x2c_edge.face.follow import FaceFollower, FollowSettings
 from x2c_edge.frames import Frame
 from x2c_edge.nets import landmarks as lm
-from x2c_edge.packs import open_pack
-from x2c_edge.pipelines.base import Measurement
-from x2c_edge.pipelines.single_stage import SingleStagePipeline
+from x2c_edge.pipelines.base import Measurement, Pipeline
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -30,10 +28,19 @@ REACH = {lm.OVAL: 0.12, lm.LEFT_EYE + lm.RIGHT_EYE: 0.022, lm.LEFT_BROW + lm.RIG
 AT = lm.LANDMARK_IDS.index
 
 
-def measure(picture: Image) -> Measurement:
+def astronaut() -> Image:
+    """NASA's portrait of Eileen Collins (public domain, ships inside scikit-image): (600, 600, 3) BGR."""
+    from skimage import data
+
+    portrait = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR)[:300, 70:370]  # head and shoulders
+    return np.asarray(cv2.resize(portrait, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+
+
+def measure(picture: Image, pipeline: Pipeline) -> Measurement:
     """The one face in a BGR picture."""
-    pipeline = SingleStagePipeline(open_pack(), open_backend("torch"))
-    follower = FaceFollower(lm.LANDMARK_IDS)
+    follower = FaceFollower(
+        lm.LANDMARK_IDS, FollowSettings(crop_size=pipeline.crop_size, crop_scale=pipeline.crop_scale)
+    )
     found = None
     for seq in range(4):  # each look starts from the landmarks of the one before
         frame = Frame(seq, seq * 33_000_000, picture)
@@ -46,6 +53,18 @@ def measure(picture: Image) -> Measurement:
     if found is None:
         raise NotFoundError("no face was found in the portrait; use another one")
     return found
+
+
+def write_video(path: Path, frames: Iterable[Image], fps: float) -> None:
+    """BGR frames of one size as MPEG-4 in MP4."""
+    writer: cv2.VideoWriter | None = None
+    for frame in frames:
+        if writer is None:
+            size = (frame.shape[1], frame.shape[0])
+            writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
+        writer.write(frame)
+    if writer is not None:
+        writer.release()
 
 
 def pose_at(t: float) -> dict[str, float]:

@@ -10,12 +10,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import typer
 
+from tools.animate_portrait import animate, astronaut, measure, write_video
+from x2c_edge.backends.open import open_backend
+from x2c_edge.packs import open_pack
 from x2c_edge.pipelines.reference import Reference
+from x2c_edge.pipelines.two_stage import TwoStagePipeline
 
-SECONDS = 10
+SECONDS, FPS = 10, 30.0
 
 
 def main(
@@ -43,7 +46,7 @@ def main(
         run([*edge, "profile", *source, "--duration", str(SECONDS), "--plot", str(plot)])
     print("\nmade:")
     for path, what in (
-        (video, "camera | virtual Ameca | the 30 controls"),
+        (video, "camera | the robot's face that the net drew | virtual Ameca | the 30 controls"),
         (controls, "one line per command"),
         (plot, "latency"),
     ):
@@ -59,19 +62,11 @@ def run(command: list[str]) -> None:
 
 def write_portrait(path: Path, reference: Path) -> None:
     """The animated photograph as a video, and its face at rest as the driver's neutral."""
-    from skimage.data import astronaut
-
-    from tools.animate_portrait import animate, measure
-
-    portrait = cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR)[:300, 70:370]  # head and shoulders
-    picture = cv2.resize(portrait, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
-    rest = measure(picture)
-    Reference(rest.values, rest.rotation).save(reference)
-    height, width = picture.shape[:2]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30.0, (width, height))
-    for frame in animate(picture, rest.landmarks, 30.0, SECONDS):
-        writer.write(frame)
-    writer.release()
+    picture = astronaut()
+    pipeline = TwoStagePipeline(open_pack(), open_backend("torch"))  # its references serve both pipelines
+    rest = measure(picture, pipeline)
+    Reference(rest.values, rest.rotation, rest.motion).save(reference)
+    write_video(path, animate(picture, rest.landmarks, FPS, SECONDS), FPS)
 
 
 if __name__ == "__main__":

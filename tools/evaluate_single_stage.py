@@ -8,6 +8,7 @@ figures into the pack's manifest.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ import typer
 
 from tools import _bench
 from tools import face_dataset as data
-from tools.single_stage_report import evaluate, write_pack
+from tools.single_stage_report import evaluate
 from x2c_edge import packs
 from x2c_edge.controls import CONTROLS
 from x2c_edge.nets.single_stage import SingleStage, SingleStageConfig
@@ -50,7 +51,10 @@ def main(
         command = f"python -m tools.evaluate_single_stage --split {split}"
         _bench.replace_section(page, "accuracy", f"`{command}`\n\n{table}\n{report.summary()}")
     if write:
-        write_pack(opened.path, net, opened.trained_by, report)
+        figures = report.to_manifest()
+        if opened.pipeline != "single-stage":
+            figures = opened.accuracy | {"single_stage": figures}
+        packs.write_manifest(replace(opened, accuracy=figures))
         print(f"written to {opened.path / packs.MANIFEST}")
 
 

@@ -83,7 +83,7 @@ def test_the_video_has_every_frame(fast_run: Path) -> None:
     assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 216
     ok, picture = video.read()
     assert ok
-    assert picture.shape == (720, 720 + 720 + 560, 3)  # camera, robot, bars
+    assert picture.shape == (720, 720 + 720 + 720 + 560, 3)  # camera, generated face, virtual Ameca, bars
 
 
 def test_the_same_input_gives_the_same_bytes(fast_run: Path, edge: Run, tmp_path: Path) -> None:
@@ -101,21 +101,9 @@ def test_a_saved_reference_follows_from_the_first_frame(fast_run: Path, edge: Ru
 
 
 def test_mirror_swaps_the_sides(fast_run: Path, edge: Run, tmp_path: Path) -> None:
-    done = edge(
-        "run", "--input", clip("d18"), "--fast", "--mirror", "--reference", fast_run / "me.json",
-        "--link", "jsonl:mirrored.jsonl",
-    )  # fmt: skip
-    assert done.returncode == 0
-    edge(
-        "run",
-        "--input",
-        clip("d18"),
-        "--fast",
-        "--reference",
-        fast_run / "me.json",
-        "--link",
-        "jsonl:out.jsonl",
-    )
+    run = ["run", "--input", clip("d18"), "--fast", "--reference", fast_run / "me.json", "--duration", "4"]
+    assert edge(*run, "--mirror", "--link", "jsonl:mirrored.jsonl").returncode == 0
+    assert edge(*run, "--link", "jsonl:out.jsonl").returncode == 0
     yaw = [
         np.array([line["controls"]["Head Yaw"] for line in read(tmp_path / name)])
         for name in ("out.jsonl", "mirrored.jsonl")

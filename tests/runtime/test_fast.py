@@ -47,7 +47,7 @@ def test_the_real_network_is_repeatable_too(
         path = tmp_path / name
         clip = shared / "data" / "clips" / "d3.mp4"
         tree = settings(
-            run={"pack": real_pack, "link": (f"jsonl:{path}",)},
+            run={"pack": real_pack, "link": (f"jsonl:{path}",), "pipeline": "single-stage"},
             capture={"input": str(clip)},
             calibration={"reference": reference_file},
         )

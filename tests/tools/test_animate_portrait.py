@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from tools import animate_portrait as animation
+from x2c_edge.backends.open import open_backend
 from x2c_edge.errors import NotFoundError
 from x2c_edge.nets import landmarks as lm
+from x2c_edge.packs import open_pack
+from x2c_edge.pipelines.single_stage import SingleStagePipeline
 
 AT = lm.LANDMARK_IDS.index
 
@@ -25,6 +28,10 @@ def points() -> np.ndarray:
     for lower in (145, 374):
         points[AT(lower), 1] = 87
     return points
+
+
+def reader(pack: str) -> SingleStagePipeline:
+    return SingleStagePipeline(open_pack(pack), open_backend("torch", 1))
 
 
 REST = dict.fromkeys(animation.pose_at(0.0), 0.0)
@@ -81,13 +88,12 @@ def test_the_film_starts_as_the_photograph_and_moves_where_the_face_is(portrait,
     assert changed[96:160, 70:140].mean() > 0.1
 
 
-def test_a_picture_without_a_face(pack_folders, small_pack):
-    small_pack.rename(small_pack.with_name("default"))
+def test_a_picture_without_a_face(pack_folders):
     with pytest.raises(NotFoundError, match="no face was found in the portrait"):
-        animation.measure(np.full((120, 160, 3), 90, np.uint8))
+        animation.measure(np.full((120, 160, 3), 90, np.uint8), reader("small"))
 
 
 def test_the_real_network_measures_the_portrait(portrait, real_pack: str):
-    m = animation.measure(portrait)
+    m = animation.measure(portrait, reader(real_pack))
     assert m.presence > 0.9
     assert m.landmarks.shape == (len(lm.LANDMARK_IDS), 2)

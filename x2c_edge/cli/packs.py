@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,13 +46,16 @@ def show(name: Name = "default") -> None:
         typer.echo(f"  net         {key}: {net.arch},{pixels} {size:.1f} MB")
     for key, entry in pack.files.items():
         typer.echo(f"  file        {key}: {entry.file.name}")
-    for key, value in pack.accuracy.items():
+    _tell(pack.accuracy, "  ")
+
+
+def _tell(figures: Mapping[str, Any], indent: str) -> None:
+    for key, value in figures.items():
         if isinstance(value, dict):
-            typer.echo(f"  {key}")
-            for name_, number in value.items():
-                typer.echo(f"    {name_:28s} {number}")
+            typer.echo(f"{indent}{key}")
+            _tell(value, indent + "  ")
         else:
-            typer.echo(f"  {key:28s}  {value}")
+            typer.echo(f"{indent}{key:28s} {value}")
 
 
 @app.command()

@@ -21,7 +21,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from x2c_edge.nets.generator import Generator
 from x2c_edge.nets.generator_fast import FastGenerator
-from x2c_edge.nets.layers import ConvNorm
+from x2c_edge.nets.layers import ConvNorm, conv3d
 from x2c_edge.nets.motion_extractor import MotionExtractor
 from x2c_edge.nets.sliced import SlicedConv3d
 from x2c_edge.nets.upsampled import PhasedConv
@@ -71,11 +71,11 @@ class _DenseMotion:
     def __call__(self, front: Tensor) -> tuple[Tensor, Tensor]:
         maps = [front.to(self._dtype, memory_format=torch.channels_last_3d)]
         for convolve in self._down:
-            maps.append(_halved(F.relu_(convolve(maps[-1]))))
+            maps.append(_halved(F.relu_(_convolved(convolve, maps[-1]))))
         x = maps.pop()
         for up in self._up:
             x = torch.cat([up(x), maps.pop()], dim=1)
-        hidden = F.relu_(self._last(x))
+        hidden = F.relu_(_convolved(self._last, x))
         occlusion = self._occlusion(hidden.contiguous().flatten(1, 2))
         return self._mask(hidden).float(), torch.sigmoid(occlusion.float())
 
@@ -102,5 +102,9 @@ def _channels_last(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     return cast(nn.Module, module.to(dtype, memory_format=torch.channels_last))  # type: ignore[call-overload]
 
 
-def _volume_conv(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    return cast(nn.Module, module.to(dtype, memory_format=torch.channels_last_3d))  # type: ignore[call-overload]
+def _volume_conv(module: nn.Module, dtype: torch.dtype) -> nn.Conv3d:
+    return cast(nn.Conv3d, module.to(dtype, memory_format=torch.channels_last_3d))  # type: ignore[call-overload]
+
+
+def _convolved(module: nn.Conv3d, x: Tensor) -> Tensor:
+    return conv3d(x, module.weight, module.bias, cast(tuple[int, ...], module.padding))

@@ -7,7 +7,7 @@ A module whose batch norms can be folded says so in a class attribute ``folds``:
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import ClassVar, Literal, TypeVar, cast
 
@@ -24,6 +24,20 @@ def conv(dims: Literal[2, 3], cin: int, cout: int, kernel: int) -> Conv:
     """Convolution with bias, stride 1 and "same" zero padding, in 2 or 3 dimensions."""
     kind = nn.Conv2d if dims == 2 else nn.Conv3d
     return kind(cin, cout, kernel, padding=kernel // 2)
+
+
+_ONEDNN = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+
+
+def conv3d(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Sequence[int]) -> Tensor:
+    """``F.conv3d`` with stride 1; float32 by oneDNN on every CPU that has it.
+
+    For small volumes PyTorch chooses a loop of its own, 3 to 5 times slower for the default pack's.
+    """
+    if _ONEDNN and x.device.type == "cpu" and x.dtype == torch.float32:
+        one = [1, 1, 1]
+        return cast(Tensor, torch.ops.aten.mkldnn_convolution(x, weight, bias, list(padding), one, one, 1))
+    return F.conv3d(x, weight, bias, padding=list(padding))
 
 
 def batch_norm(dims: Literal[2, 3], channels: int) -> BatchNorm:

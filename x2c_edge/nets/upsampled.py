@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from x2c_edge.nets.layers import conv3d
+
 
 class Taps(NamedTuple):
     """Where one output position reads along an axis: from ``start`` on, one merged tap a group."""
@@ -88,13 +90,16 @@ class PhasedConv(nn.Module):
         """(N, C, [D,] H, W) to (N, O, [D,] n H, n W), channels last in memory."""
         height, width = x.shape[-2:]
         padded = F.pad(x, (1, 1, 1, 1))
-        n, convolve = self.n, F.conv2d if self.dims == 2 else F.conv3d
+        n = self.n
         out: Tensor | None = None
         for i, (taps, kernel) in enumerate(zip(self.taps, self.kernels, strict=True)):
             window = padded
             for axis, t, size in ((-2, taps[0], height), (-1, taps[1], width)):
                 window = window.narrow(axis, 1 + t.start, size + len(t.groups) - 1)
-            value = convolve(window, kernel, self.bias, padding=0 if self.dims == 2 else (1, 0, 0)).relu_()
+            if self.dims == 2:
+                value = F.conv2d(window, kernel, self.bias).relu_()
+            else:
+                value = conv3d(window, kernel, self.bias, (1, 0, 0)).relu_()
             if out is None:
                 shape = (x.shape[0], *x.shape[2:-2], height, n, width, n, value.shape[1])
                 out = value.new_empty(shape)

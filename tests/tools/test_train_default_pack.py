@@ -1,0 +1,40 @@
+"""The whole training, with next to no steps: that the stages fit together, and are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tools import face_dataset as data
+from tools import train_default_pack as training
+from x2c_edge import packs
+
+
+@pytest.mark.slow
+def test_from_nothing_to_a_pack_and_on(
+    faces: data.FaceSet, real_pack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(data, "load", lambda split, folder=None: faces)
+    for name, few in (
+        ("PAIRS", 40), ("NECK_PAIRS", 40), ("ANIMATION_PAIRS", 40), ("MADE_PAIRS", 16), ("CHECK_PAIRS", 8),
+        ("MOTION_STEPS", 2), ("TRANSFER_STEPS", 2), ("WATCHED_STEPS", 2),
+    ):  # fmt: skip
+        monkeypatch.setattr(training, name, few)
+    for name in ("MAPPING", "MAPPING_FINAL"):
+        monkeypatch.setattr(training, name, replace(getattr(training, name), epochs=1, batch=16))
+
+    def run() -> packs.Pack:
+        training.main(tmp_path / "mine", tmp_path / "work", real_pack, 1, 1, tmp_path)
+        return packs.open_pack(str(tmp_path / "mine"))
+
+    pack = run()
+    assert packs.verify(pack) == []
+    assert pack.pipeline == "two-stage"
+    assert set(pack.accuracy) == {"mapping_mae", "single_stage", "two_stage"}
+    stages = {file: file.stat().st_mtime_ns for file in (tmp_path / "work").rglob("*") if file.is_file()}
+    again = run()
+    assert {file: file.stat().st_mtime_ns for file in stages} == stages  # nothing was trained again
+    for name, net in pack.nets.items():
+        assert again.nets[name].sha256 == net.sha256, name

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tools import face_dataset as data
+from tools import train_motion as training
+from tools import train_single_stage as base
+from tools.robot_motion import code, head_angles, model_angles, robot_motion, row_rotation
+from x2c_edge.nets import keypoints
+
+
+@pytest.fixture
+def trainee() -> training.Trainee:
+    torch.manual_seed(0)
+    return training.Trainee(training.CONFIG, 52).eval()
+
+
+def batch_of(faces: data.FaceSet) -> dict[str, torch.Tensor]:
+    return base.Batches(faces, training.SIZE, 1, crop=training.motion_crop, negatives=0.0).make()
+
+
+def test_the_published_heads_say_what_the_plain_ones_said(trainee: training.Trainee):
+    x = torch.randn(2, 3, training.SIZE, training.SIZE)
+    with torch.inference_mode():
+        plain, heads = trainee(x), training.as_published(trainee)(x)
+    exp = plain["code"].double().numpy() * training.CODE_UNIT @ robot_motion().expression.reshape(30, -1)
+    np.testing.assert_allclose(heads.exp.numpy(), exp, atol=1e-5)
+    angles = torch.cat([heads.pitch, heads.yaw, heads.roll], dim=1)
+    torch.testing.assert_close(angles, plain["angles"] * training.ANGLE_UNIT, atol=1e-4, rtol=1e-5)
+    np.testing.assert_allclose(heads.kp[0].numpy(), robot_motion().kp.reshape(-1), atol=1e-6)
+    assert not heads.t.any()
+    assert (heads.scale == 1).all()
+
+
+def test_perfect_outputs_cost_nothing_and_others_do(faces: data.FaceSet):
+    batch = batch_of(faces)
+    assert (batch["present"] == 1).all()
+    mesh = batch["points"].unflatten(1, (-1, 2))
+    perfect = {
+        "code": torch.tensor(code(batch["controls"].double().numpy()) / training.CODE_UNIT).float(),
+        "angles": torch.tensor(model_angles(batch["pose"].double().numpy()) / training.ANGLE_UNIT).float(),
+        "blend": batch["blend"],
+        "mesh": batch["points"],
+        "points": torch.cat(
+            [mesh[:, training.LOOK_POINTS], mesh[:, training.LIPS].mean(1, keepdim=True)], 1
+        ).flatten(1),
+    }
+    targets = training.Targets(faces)
+    assert targets.loss(perfect, batch) < 1e-6
+    for name in perfect:
+        assert targets.loss(perfect | {name: perfect[name] + 0.1}, batch) > 1e-3
+
+
+def test_a_turned_crop_turns_the_head_in_it(faces: data.FaceSet):
+    """The label's angles belong to the crop's axes, whatever way it was cut."""
+    rng = np.random.default_rng(2)
+    jitter = data.Jitter(scale=0.1, rotation_deg=8.0, shift=0.03)
+    affine, angle = training.motion_crop(faces.points[0], training.SIZE, jitter, rng)
+    assert angle != 0
+    inside = data.to_crop(faces.points[0], affine)
+    before = faces.points[0][data.IDS.index(263)] - faces.points[0][data.IDS.index(33)]
+    after = inside[data.IDS.index(263)] - inside[data.IDS.index(33)]
+    turned = np.arctan2(after[1], after[0]) - np.arctan2(before[1], before[0])
+    assert turned == pytest.approx(-angle, abs=1e-6)  # y down: a crop turned clockwise sees it turn back
+    straight, none = training.motion_crop(faces.points[0], training.SIZE, data.Jitter(), rng)
+    assert none == 0
+    assert straight[0, 1] == 0
+
+
+def test_angles_survive_the_way_through_the_model_s_convention():
+    angles = np.array([[0.3, -0.2, 0.1]])
+    pitch, yaw, roll = np.moveaxis(model_angles(angles), -1, 0)
+    np.testing.assert_allclose(head_angles(keypoints.rotation(pitch, yaw, roll)), angles, atol=1e-12)
+    np.testing.assert_allclose(head_angles(row_rotation(angles)), angles, atol=1e-12)
+
+
+class _Oracle:
+    """Says the labels."""
+
+    def __init__(self, faces: data.FaceSet) -> None:
+        angles = model_angles(data.angles_from_rotation(faces.rotation))
+        self._code = torch.tensor(code(faces.controls) / training.CODE_UNIT).float()
+        self._angles = torch.tensor(angles / training.ANGLE_UNIT).float()
+
+    def eval(self) -> None: ...
+
+    def train(self) -> None: ...
+
+    def __call__(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        assert x.shape[1:] == (3, training.SIZE, training.SIZE)
+        return {"code": self._code[: len(x)], "angles": self._angles[: len(x)]}
+
+
+def test_the_summary_is_perfect_for_one_who_knows_the_labels(faces: data.FaceSet):
+    pictures = training.crops(faces)
+    assert pictures.shape == (len(faces.images), training.SIZE, training.SIZE, 3)
+    text = training.summary(_Oracle(faces), pictures, faces)
+    assert text.startswith("mean r 1.000; yaw/pitch/roll [0. 0. 0.] deg")

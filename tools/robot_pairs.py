@@ -1,0 +1,87 @@
+"""Rendered pairs to train the default pack's robot side on: motion, the robot's controls, and its picture.
+
+Poses are ``robot_motion.sample``'s; a part of the motions lies outside what the robot can do, and its picture
+then shows the nearest that it can. Chunks have seeds of their own, so the processes' number changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from tools.robot_motion import posed, sample
+from x2c_edge.controls import INDEX, SAFE_HIGH, SAFE_LOW
+from x2c_edge.robot.face import PORTRAIT, AmecaFace
+
+CHUNK = 250
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RobotPairs:
+    """controls (N, 30) and angles (N, 3): the motion, perhaps out of range. values (N, 30): the robot's
+    controls in the picture. pictures (N, S, S, 3) uint8 BGR."""
+
+    controls: Array
+    angles: Array
+    values: Array
+    pictures: NDArray[np.uint8]
+
+    def rows(self, some: slice) -> RobotPairs:
+        """A part of the pairs."""
+        return RobotPairs(self.controls[some], self.angles[some], self.values[some], self.pictures[some])
+
+
+def _chunk(job: tuple[int, int, int, int, bool]) -> RobotPairs:
+    seed, number, count, size, neck = job
+    rng = np.random.default_rng((seed, number))
+    controls, angles = sample(rng, count)
+    values = posed(controls, angles)
+    if neck:  # a neck that does its own, which no motion asks for, but a mapping network must tell
+        for name, spread in (
+            ("Neck Pitch", 0.12),
+            ("Neck Roll", 0.07),
+            ("Head Pitch", 0.1),
+            ("Head Roll", 0.06),
+        ):
+            values[:, INDEX[name]] += spread * rng.standard_normal(count)
+        values = np.clip(values, SAFE_LOW, SAFE_HIGH)
+    face = AmecaFace(size, PORTRAIT)
+    pictures = np.stack([face.render(v) for v in values])
+    return RobotPairs(controls, angles, values, pictures)
+
+
+def render(count: int, size: int, seed: int, *, neck: bool = False, workers: int | None = None) -> RobotPairs:
+    """``count`` pairs, on all cores."""
+    jobs = [
+        (seed, i, min(CHUNK, count - start), size, neck) for i, start in enumerate(range(0, count, CHUNK))
+    ]
+    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        made: Iterator[RobotPairs] = pool.map(_chunk, jobs)
+        parts = list(track(made, "rendering", total=len(jobs)))
+    return RobotPairs(
+        *(
+            np.concatenate([getattr(p, f) for p in parts])
+            for f in ("controls", "angles", "values", "pictures")
+        )
+    )
+
+
+def cached(file: Path, count: int, size: int, seed: int, *, neck: bool = False) -> RobotPairs:
+    """``render``, kept in a file for the next time."""
+    if not file.is_file():
+        pairs = render(count, size, seed, neck=neck)
+        partial = file.with_suffix(".partial.npz")
+        np.savez(partial, controls=pairs.controls, angles=pairs.angles, values=pairs.values,
+                 pictures=pairs.pictures)  # fmt: skip
+        partial.replace(file)
+    with np.load(file) as data:
+        return RobotPairs(*(data[f] for f in ("controls", "angles", "values", "pictures")))

@@ -1,0 +1,224 @@
+"""Train the default pack from nothing: single-stage net, M, stitching, F, W, G and the mapping network.
+
+    python -m tools.train_default_pack --out engines/default
+
+About two and a half hours on two cores, 80 minutes more with the single-stage net; the CPU only.
+Each part is a stage with a file of its own in --work; a stage whose file is there is not trained again, so a
+run that was stopped goes on with the next one. The parts and their reasons: train_single_stage (the tracker
+and lower gear), train_motion (M), train_transfer (stitching, F, W, G), mapping_training (the mapping
+network, on rendered pictures and then on the generator's own).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import typer
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from tools import face_dataset as data
+from tools import train_motion, train_single_stage, train_transfer, two_stage_report
+from tools.make_dataset import Settings, make_dataset
+from tools.mapping_file import load_trained, save_trained
+from tools.mapping_pictures import ArrayPairs
+from tools.mapping_recipe import Recipe
+from tools.mapping_training import Machine, Trained, predict, train
+from tools.pair_dataset import PairDataset
+from tools.robot_pairs import RobotPairs, cached
+from tools.train_transfer import made_pictures
+from tools.two_stage_pack import Nets, write_pack
+from x2c_edge import packs
+from x2c_edge.nets.motion_extractor import MotionExtractor
+from x2c_edge.nets.stitching import KeypointMlp
+from x2c_edge.nets.trunks import ResNetConfig
+
+PAIRS, NECK_PAIRS, ANIMATION_PAIRS, MADE_PAIRS, CHECK_PAIRS = 16000, 14000, 10000, 10000, 400
+MOTION_STEPS, TRANSFER_STEPS, WATCHED_STEPS = 4000, 2600, 900
+WATCHED_LR = 6e-4
+TRUNK = ResNetConfig(24, (24, 48, 96, 96), (2, 2, 2, 2), pool=4)
+MAPPING = Recipe(  # not augmented: at run time it sees the generator's pictures and nothing else
+    TRUNK, train_transfer.SIZE, hidden=(96, 96), epochs=9, batch=64, learning_rate=2e-3, gradient_norm=5.0,
+    augment=False, loss="spread",
+)  # fmt: skip
+MAPPING_FINAL = replace(
+    MAPPING, trunk=ResNetConfig(16, (16, 32, 64, 96), (2, 2, 2, 2), pool=4, stem_pool=False)
+)
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def kept(file: Path, net: nn.Module, make: Callable[[], nn.Module]) -> nn.Module:
+    """``make()``'s weights in ``net``, from ``file`` if it is there."""
+    if not file.is_file():
+        say(f"training {file.stem}")
+        state = {k: v.contiguous() for k, v in make().state_dict().items()}
+        partial = file.with_suffix(".partial")
+        save_file(state, partial)
+        partial.replace(file)
+    net.load_state_dict(load_file(file))
+    return net.eval()
+
+
+class Watcher(nn.Module):
+    """The mapping network as the transfer's loss sees it: RGB in 0..1 to paper units."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, trained: Trained) -> None:
+        super().__init__()
+        self.net = trained.net.eval().requires_grad_(False)
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(trained.picture, name)).view(1, 3, 1, 1)
+            self.register_buffer(name, values)
+
+    def forward(self, picture: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.net((picture - self.mean) / self.std)
+        return out
+
+
+def kept_pictures(file: Path, make: Callable[[], torch.Tensor]) -> np.ndarray:
+    """``make()``'s pictures as (N, S, S, 3) uint8 BGR, from ``file`` if it is there."""
+    if not file.is_file():
+        say(f"drawing {file.stem}")
+        partial = file.with_name(f"{file.stem}.partial.npy")
+        np.save(partial, as_bytes(make()))
+        partial.replace(file)
+    return np.asarray(np.load(file))
+
+
+def as_bytes(pictures: torch.Tensor) -> np.ndarray:
+    """RGB in 0..1 (N, 3, S, S) to (N, S, S, 3) uint8 BGR."""
+    rows = (pictures.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    return np.ascontiguousarray(rows[..., ::-1])
+
+
+def split(pairs: RobotPairs) -> tuple[RobotPairs, RobotPairs]:
+    """All but the last, and the last CHECK_PAIRS."""
+    return pairs.rows(slice(-CHECK_PAIRS)), pairs.rows(slice(-CHECK_PAIRS, None))
+
+
+def mapping_stage(
+    file: Path, recipe: Recipe, pictures: list[np.ndarray], values: list[np.ndarray]
+) -> Trained:
+    """A mapping network, from its file if it is there."""
+    if not file.is_file():
+        say(f"training {file.stem}")
+        pairs = ArrayPairs(np.concatenate(pictures), np.concatenate(values).astype(np.float32))
+        trained = train(
+            recipe,
+            pairs,
+            machine=Machine(workers=1),
+            checkpoint=file.with_suffix(".checkpoint"),
+            say=say,
+        )
+        save_trained(file, trained)
+    return load_trained(file)
+
+
+def in_memory(folder: Path, which: Literal["train", "test"]) -> ArrayPairs:
+    """Animations' pairs, decoded; the split is by animation."""
+    pairs = PairDataset(folder, which)
+    return ArrayPairs(np.stack([pairs.image(i) for i in range(len(pairs))]), pairs.controls)
+
+
+def read_error(trained: Trained, pictures: np.ndarray, values: np.ndarray) -> float:
+    """Mean absolute error, paper units."""
+    found = predict(trained.net, trained.picture, ArrayPairs(pictures, values.astype(np.float32)))
+    return float(np.abs(found - values).mean())
+
+
+def main(
+    out: Path = typer.Option(Path("engines/default"), help="the pack folder to write"),
+    work: Path = typer.Option(Path("build/default_pack"), help="folder for the stages' files"),
+    tracker: str = typer.Option("", help="pack whose single-stage net is kept; '' trains one (82 minutes)"),
+    seed: int = 1,
+    threads: int = typer.Option(2, help="CPU threads"),
+    folder: Path = typer.Option(data.default_folder(), help="the real-face set"),
+) -> None:
+    """Train what is missing and write the pack."""
+    torch.set_num_threads(threads)
+    work.mkdir(parents=True, exist_ok=True)
+    if not tracker:
+        tracker = str((work / "single_stage").resolve())
+        if not Path(tracker).is_dir():
+            say("training single_stage")
+            train_single_stage.main(Path(tracker), 12000, seed, threads, 1000, folder)
+    trainee = kept(
+        work / "motion.safetensors",
+        train_motion.Trainee(train_motion.CONFIG, 52),
+        lambda: train_motion.train(MOTION_STEPS, seed, folder, start=tracker),
+    )
+    assert isinstance(trainee, train_motion.Trainee)
+    motion: MotionExtractor = train_motion.as_published(trainee)
+    stitching = kept(
+        work / "stitching.safetensors",
+        KeypointMlp(train_transfer.STITCHING),
+        lambda: train_transfer.train_stitching(seed, say),
+    )
+    assert isinstance(stitching, KeypointMlp)
+    pairs, check = split(cached(work / "transfer.npz", PAIRS, train_transfer.SIZE, 10 + seed))
+    neck, neck_check = split(
+        cached(work / "mapping.npz", NECK_PAIRS, train_transfer.SIZE, 11 + seed, neck=True)
+    )
+    make_dataset(Settings(ANIMATION_PAIRS, train_transfer.SIZE, seed, "portrait"), work / "pairs")
+    played, held_out = (
+        (p.images, p.controls) for p in (in_memory(work / "pairs", s) for s in ("train", "test"))
+    )
+    pictures = [neck.pictures, played[0], pairs.pictures]
+    values = [neck.values, played[1], pairs.values]
+    reader = mapping_stage(work / "mapping_rendered.json", MAPPING, pictures, values)
+    posed = read_error(reader, neck_check.pictures, neck_check.values)
+    say(f"mapping, MAE: poses {posed:.4f}, held-out animations {read_error(reader, *held_out):.4f}")
+    transfer = train_transfer.Transfer.untrained(seed)
+    kept(
+        work / "transfer.safetensors",
+        transfer.parts,
+        lambda: (
+            train_transfer.train(transfer, stitching, pairs, TRANSFER_STEPS, seed, check=check, log=say).parts
+        ),
+    )
+    kept(
+        work / "watched.safetensors",
+        transfer.parts,
+        lambda: train_transfer.train(
+            transfer, stitching, pairs, WATCHED_STEPS, seed + 1, peak=WATCHED_LR, watcher=Watcher(reader),
+            check=check, log=say,
+        ).parts,
+    )  # fmt: skip
+    some = pairs.rows(slice(MADE_PAIRS))
+    made = [
+        kept_pictures(work / f"made_{name}.npy", lambda part=part: made_pictures(transfer, stitching, part))
+        for name, part in (("train", some), ("check", check))
+    ]
+    say(f"mapping on made pictures, before: MAE {read_error(reader, made[1], check.values):.4f}")
+    final = mapping_stage(work / "mapping.json", MAPPING_FINAL, [*pictures, made[0]], [*values, some.values])
+    errors = {
+        "made_pictures": read_error(final, made[1], check.values),
+        "held_out_animations": read_error(final, *held_out),
+    }
+    say(f"mapping, MAE: {errors}")
+    nets = Nets(packs.open_pack(tracker), motion, stitching, transfer, final)
+    command = f"python -m tools.train_default_pack --seed {seed}"
+    own = nets.tracker.accuracy
+    accuracy = {
+        "mapping_mae": {name: round(error, 5) for name, error in errors.items()},
+        "single_stage": own.get("single_stage", own),
+    }
+    pack = write_pack(out, nets, command, accuracy)
+    report = two_stage_report.evaluate(pack, data.load("test", folder))
+    print(report.table())
+    packs.write_manifest(replace(pack, accuracy=accuracy | {"two_stage": report.to_manifest()}))
+
+
+if __name__ == "__main__":
+    typer.run(main)
