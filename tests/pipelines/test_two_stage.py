@@ -287,16 +287,3 @@ def test_the_motion_crop_shows_brows_to_chin_at_the_published_scale():
     centre = affine[:, :2] @ [127.75, 127.75] + affine[:, 2]
     expected = (box.min(axis=0) + box.max(axis=0)) / 2 + [0, 0.04 * 2.2 * side]
     np.testing.assert_allclose(centre, expected)
-
-
-def test_warming_up_leaves_nothing_behind(pack, frames):
-    cold, warm = (TwoStagePipeline(pack, open_backend("torch", 1)) for _ in range(2))
-    warm.warm_up()
-    reference = None
-    for frame in frames:
-        one, other = cold.measure(crop_of(frame)), warm.measure(crop_of(frame))
-        np.testing.assert_array_equal(one.values, other.values)
-        if reference is None:
-            reference = Reference(one.values, one.rotation, one.motion)
-            cold.refer_to(reference)
-            warm.refer_to(reference)

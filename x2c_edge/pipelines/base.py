@@ -60,8 +60,5 @@ class Pipeline(Protocol):
     def refer_to(self, reference: Reference | None) -> None:
         """The driver's neutral from now on; None while there is none."""
 
-    def warm_up(self) -> None:
-        """Run without a face a few times: first runs are slow, and would count as misses."""
-
     def measure(self, crop: FaceCrop) -> Measurement:
         """Run the plan once, as far as it makes sense without a face or a reference."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +11,13 @@ from x2c_edge import _kernels
 from x2c_edge.backends.base import Backend
 from x2c_edge.controls import N_CONTROLS
 from x2c_edge.errors import NotFoundError
-from x2c_edge.frames import FaceCrop, Frame
+from x2c_edge.frames import FaceCrop
 from x2c_edge.nets.landmarks import LANDMARK_IDS
 from x2c_edge.packs import NetSpec, Pack
 from x2c_edge.pipelines.base import Measurement
 from x2c_edge.pipelines.plan import Plan
 from x2c_edge.pipelines.reference import Reference
 from x2c_edge.pipelines.rotation import about_view, rotation_matrix
-
-WARM_UP_RUNS: Final = 3
 
 
 class SingleStagePipeline:
@@ -59,12 +56,6 @@ class SingleStagePipeline:
             self.plan.forget()
         self.plan.run()
         return self.measurement
-
-    def warm_up(self) -> None:
-        """See ``Pipeline``."""
-        nothing = Frame(0, 0, np.zeros((64, 64, 3), np.uint8))
-        for _ in range(WARM_UP_RUNS):
-            self.measure(FaceCrop(nothing, np.eye(2, 3), self.crop_size, 0.0))
 
     def show(self, crop: FaceCrop) -> bool:
         """What to look at next. True if a device must capture its steps anew."""

@@ -26,7 +26,7 @@ from x2c_edge.pipelines.base import Measurement
 from x2c_edge.pipelines.motion import FaceMotion, Row, reference_row, source_row
 from x2c_edge.pipelines.plan import Plan
 from x2c_edge.pipelines.reference import Reference
-from x2c_edge.pipelines.single_stage import WARM_UP_RUNS, SingleStagePipeline
+from x2c_edge.pipelines.single_stage import SingleStagePipeline
 
 NETS: Final = ("single_stage", "motion", "warping", "generator", "stitching", "mapping")
 FACE_PRESENT: Final = 0.35  # below it nothing after the tracker runs; the follower's own limit
@@ -132,14 +132,6 @@ class TwoStagePipeline:
         row = reference_row(self._source, reference.motion, multiplier=self._multiplier)
         self._backend.write(self._reference_row, row)
         self._has_reference = True
-
-    def warm_up(self) -> None:
-        """See ``Pipeline``. On a GPU the first frame's run does it, before the plan is captured."""
-        if self.plan.at_once:
-            return
-        self._tracker.warm_up()
-        for _ in range(WARM_UP_RUNS):
-            self.plan.run(self._after_track + 1)  # without the crop, which needs a face
 
     def measure(self, crop: FaceCrop) -> Measurement:
         """Tracker's measurement, motion and, with a reference, the controls that belong on the robot."""

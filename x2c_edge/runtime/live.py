@@ -141,7 +141,6 @@ class LiveRun:
 
     def _look(self) -> None:
         book, governor = self._book, self._governor
-        self._vision.warm_up()
         while not self._stopping.is_set():
             frame = self._frames.take(READ_TIMEOUT_S)
             if frame is None:

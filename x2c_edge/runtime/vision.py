@@ -73,11 +73,6 @@ class Vision:
         """Take the driver's neutral anew, from the next frame on."""
         self._recalibrate = True
 
-    def warm_up(self) -> None:
-        """Call it in the thread that will ``process``: oneDNN keeps what it prepares for each thread."""
-        for pipeline in self._pipelines.values():
-            pipeline.warm_up()
-
     def process(self, frame: Frame, gear: str) -> Sight:
         """Run the pipeline called ``gear`` on the face in ``frame``."""
         if self._recalibrate:
