@@ -15,6 +15,7 @@ import typer
 from numpy.typing import NDArray
 
 from tools import _bench
+from tools._errors import user_errors
 from tools.pair_dataset import Division, PairDataset
 from tools.pair_shards import written_beside
 from x2c_edge.controls import CONTROLS, Control
@@ -106,15 +107,12 @@ def main(
     write: Path | None = typer.Option(None, help="put table and plot into this Markdown page"),
 ) -> None:
     """Print the table."""
-    try:
+    with user_errors("error: "):
         controls = whole(folder)
         text = f"{summary(folder, controls)}\n\n{table(controls)}"
         typer.echo(text)
         if plot_file is not None:
             _save(plot_file, plot(controls))
-    except UserError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from None
     if write is not None:
         if plot_file is not None:
             link = os.path.relpath(plot_file, write.parent)

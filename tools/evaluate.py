@@ -27,6 +27,7 @@ import typer
 from numpy.typing import NDArray
 
 from tools import _bench
+from tools._errors import user_errors
 from tools.baselines import BASELINES, Effort, samples_of
 from tools.evaluate_single_stage import load_net
 from tools.mapping_errors import Errors, errors_of
@@ -39,7 +40,7 @@ from tools.pair_dataset import PairDataset
 from tools.pair_shards import written_beside
 from x2c_edge import packs
 from x2c_edge.controls import CONTROLS
-from x2c_edge.errors import BadArgumentError, NotFoundError, UserError
+from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.nets.arch import opened
 
 HEADER = ("method", "MAE", "SD", "SEM", "95 % CI", "95 % CI by animation", "published metric")
@@ -66,7 +67,7 @@ def main(
     """Evaluate and print."""
     if threads:
         torch.set_num_threads(threads)
-    try:
+    with user_errors():
         names = _names(baselines)
         if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
             raise BadArgumentError(f"--device {device}: give cpu; torch finds no such device here")
@@ -98,9 +99,6 @@ def main(
             write_errors_plot(plot, results, "Error of each control on test pictures")
         if json_out:
             _write_json(json_out, data, division, results, trunks)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(error.exit_code) from None
 
 
 def load_mapping(file: Path | None, pack: str | None) -> tuple[Trained, bool] | None:

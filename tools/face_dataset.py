@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from x2c_edge import retarget
 from x2c_edge.nets.landmarks import LANDMARK_IDS
+from x2c_edge.packs import NetInput
 
 IDS = list(LANDMARK_IDS)
+MEAN, STD = 0.45, 0.25  # of the nets' input, every channel
 CROP_SCALE = 1.4  # side of the crop / longer side of the landmark box in the upright frame
 _RIGHT_EYE = [LANDMARK_IDS.index(i) for i in (33, 133)]
 _LEFT_EYE = [LANDMARK_IDS.index(i) for i in (362, 263)]
@@ -69,6 +71,24 @@ def load(split: str, folder: Path | None = None) -> FaceSet:
         frame_id=labels["frame_id"][rows],
         names=names,
     )
+
+
+def face_input(size: int) -> NetInput:
+    """How the nets that see human faces take a crop."""
+    return NetInput(size, "RGB", (MEAN,) * 3, (STD,) * 3)
+
+
+def label_controls(faces: FaceSet) -> Array:
+    """(N, 30): the label controls, head and neck from the label's pose."""
+    labels = faces.controls.copy()
+    truth = angles_from_rotation(faces.rotation)
+    retarget.head_controls(truth[:, 0], truth[:, 1], truth[:, 2], labels)
+    return labels
+
+
+def pearson(found: Array, labels: Array) -> Array:
+    """Pearson r of every column of two arrays (N, C): (C,)."""
+    return np.array([np.corrcoef(a, b)[0, 1] for a, b in zip(found.T, labels.T, strict=True)])
 
 
 def mirror_columns(names: list[str]) -> list[int]:

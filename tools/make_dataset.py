@@ -32,9 +32,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from skimage.metrics import structural_similarity
 
 from tools import pair_shards
+from tools._errors import user_errors
 from tools.compose_animations import STEP_S, compose, poses
 from tools.pair_shards import Shard
-from x2c_edge.errors import BadArgumentError, FaultError, NotFoundError, UserError
+from x2c_edge.errors import BadArgumentError, FaultError, NotFoundError
 from x2c_edge.robot.face import PORTRAIT, AmecaFace, Scene
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -282,11 +283,9 @@ def main(
 ) -> None:
     """Make a set of pairs."""
     try:
-        settings = Settings(pairs, size, seed, scenes.value, shard_pairs)
-        manifest = make_dataset(settings, out, processes, ray)
-    except UserError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from None
+        with user_errors("error: "):
+            settings = Settings(pairs, size, seed, scenes.value, shard_pairs)
+            manifest = make_dataset(settings, out, processes, ray)
     except KeyboardInterrupt:
         typer.echo(f"stopped; finished shards stay in {out}; the same command goes on", err=True)
         raise typer.Exit(130) from None

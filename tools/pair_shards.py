@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from x2c_edge import packs
 from x2c_edge.controls import N_CONTROLS
 from x2c_edge.errors import NotFoundError
 
@@ -81,7 +82,7 @@ def read_shard(path: Path, sha256: str, remake: str) -> Shard:
 def sha256_of(path: Path) -> str | None:
     """Checksum of a file, None when there is none."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return packs.sha256_of(path)
     except FileNotFoundError:
         return None
 

@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tools.face_dataset import angles_from_rotation, rotation_from_angles
 from x2c_edge import retarget
 from x2c_edge.controls import HIGH, INDEX, LOW, N_CONTROLS, NAMES, NEUTRAL, SAFE_HIGH, SAFE_LOW
 from x2c_edge.nets import keypoints
@@ -91,32 +92,15 @@ def code(controls: ArrayLike) -> Array:
 
 def row_rotation(yaw_pitch_roll: ArrayLike) -> Array:
     """(..., 3) radians (``retarget.head_controls``) to matrices (..., 3, 3) for row vectors."""
-    a = np.asarray(yaw_pitch_roll, dtype=np.float64)
-    cy, cp, cr = np.moveaxis(np.cos(a), -1, 0)
-    sy, sp, sr = np.moveaxis(np.sin(a), -1, 0)
-    zero, one = np.zeros_like(cy), np.ones_like(cy)
-
-    def matrix(*rows: list[Array]) -> Array:
-        return np.stack([np.stack(row, -1) for row in rows], -2)
-
-    yaw = matrix([cy, zero, sy], [zero, one, zero], [-sy, zero, cy])
-    pitch = matrix([one, zero, zero], [zero, cp, sp], [zero, -sp, cp])
-    roll = matrix([cr, -sr, zero], [sr, cr, zero], [zero, zero, one])
-    head = yaw @ pitch @ roll
+    angles = np.asarray(yaw_pitch_roll, dtype=np.float64)
+    head = rotation_from_angles(angles.reshape(-1, 3)).reshape(*angles.shape[:-1], 3, 3)
     return np.swapaxes(_FLIP[:, None] * head * _FLIP, -1, -2)
 
 
 def head_angles(rotation: ArrayLike) -> Array:
     """Inverse of ``row_rotation``: (..., 3, 3) to yaw, pitch, roll (..., 3) in radians."""
     head = np.swapaxes(_FLIP[:, None] * np.asarray(rotation, dtype=np.float64) * _FLIP, -1, -2)
-    return np.stack(
-        [
-            np.arctan2(head[..., 0, 2], head[..., 2, 2]),
-            np.arcsin(np.clip(head[..., 1, 2], -1, 1)),
-            np.arctan2(head[..., 1, 0], head[..., 1, 1]),
-        ],
-        -1,
-    )
+    return angles_from_rotation(head.reshape(-1, 3, 3)).reshape(*head.shape[:-2], 3)
 
 
 def model_angles(yaw_pitch_roll: ArrayLike) -> Array:
@@ -149,12 +133,7 @@ def robot_motion() -> RobotMotion:
     deformer.pose(NEUTRAL)
     rest = deformer.vertices.astype(np.float64)
     skin = deformer.mesh.skin
-    outside = np.flatnonzero((skin.depth == 0) & (np.abs(skin.angle) < np.pi / 2))
     picked: dict[str, int] = {}
-
-    def on_skin(name: str, x: float, v: float, lip: int = 0) -> None:
-        own = outside[skin.lip[outside] * lip >= 0]
-        picked[name] = int(own[np.argmin(np.hypot(skin.x[own] - x, skin.v[own] - v))])
 
     def in_part(name: str, part: str, direction: Array) -> None:
         place = deformer.mesh.parts[part]
@@ -164,14 +143,14 @@ def robot_motion() -> RobotMotion:
     for side, sign in (("left", 1.0), ("right", -1.0)):
         for name, (x, v) in _SKIN.items():
             lip = 1 if name == "lip top" else -1 if name == "lip bottom" else 0
-            on_skin(f"{name} {side}", sign * x, v, lip)
+            picked[f"{name} {side}"] = skin.nearest(sign * x, v, lip)
         centre = EYE_CENTRE * [sign, 1, 1]
         for name, degrees in _EYES.items():
             e = np.radians(degrees)
             part = f"{name} {side}"
             in_part(part, part, centre + 0.19 * np.array([0.0, np.sin(e), np.cos(e)]))
     for name, (x, v) in _MIDDLE.items():
-        on_skin(f"{name} middle", x, v, {"lip top": 1, "lip bottom": -1}.get(name, 0))
+        picked[f"{name} middle"] = skin.nearest(x, v, {"lip top": 1, "lip bottom": -1}.get(name, 0))
     rows = np.array(list(picked.values()))
 
     def points(values: Array) -> Array:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from tools.pair_shards import written_beside
 from tools.robot_motion import posed, sample
 from x2c_edge.controls import INDEX, SAFE_HIGH, SAFE_LOW
 from x2c_edge.robot.face import PORTRAIT, AmecaFace
@@ -79,9 +80,7 @@ def cached(file: Path, count: int, size: int, seed: int, *, neck: bool = False) 
     """``render``, kept in a file for the next time."""
     if not file.is_file():
         pairs = render(count, size, seed, neck=neck)
-        partial = file.with_suffix(".partial.npz")
-        np.savez(partial, controls=pairs.controls, angles=pairs.angles, values=pairs.values,
-                 pictures=pairs.pictures)  # fmt: skip
-        partial.replace(file)
+        with written_beside(file) as out:
+            np.savez(out, **vars(pairs))
     with np.load(file) as data:
         return RobotPairs(*(data[f] for f in ("controls", "angles", "values", "pictures")))

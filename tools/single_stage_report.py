@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from tools import face_dataset as data
+from tools.mapping_pictures import from_bytes, normalised
 from x2c_edge import packs, retarget
 from x2c_edge.controls import CONTROLS, NAMES
 from x2c_edge.nets.single_stage import SingleStage, folded
 
-MEAN, STD = 0.45, 0.25
 Array = NDArray[np.float64]
 # The labels' own nose column carries no signal; its control comes from geometry and is reported apart.
 EXPRESSIBLE = [i for i in retarget.FACE_CONTROLS if NAMES[i] != "Nose Wrinkle"]
@@ -91,12 +91,11 @@ def evaluate(net: SingleStage, faces: data.FaceSet, seed: int = 0) -> Report:
         data.roll_matrix(-roll) @ data.rotation_from_angles(rows[:, 1 + n : 4 + n])
     )
     truth = data.angles_from_rotation(faces.rotation)
-    predicted, labels = rows[:, 4 + n :].copy(), faces.controls.copy()
+    predicted, labels = rows[:, 4 + n :].copy(), data.label_controls(faces)
     retarget.head_controls(pose[:, 0], pose[:, 1], pose[:, 2], predicted)
-    retarget.head_controls(truth[:, 0], truth[:, 1], truth[:, 2], labels)
     return Report(
         split=faces.split,
-        pearson=np.array([np.corrcoef(predicted[:, c], labels[:, c])[0, 1] for c in range(len(NAMES))]),
+        pearson=data.pearson(predicted, labels),
         mae=np.abs(predicted - labels).mean(0),
         angle_error_deg=np.degrees(np.abs(pose - truth).mean(0)),
         landmark_error=float((np.linalg.norm(found - points, axis=2) / eyes).mean()),
@@ -109,9 +108,8 @@ def _run(net: SingleStage, crops: NDArray[np.uint8]) -> Array:
     rows = []
     with torch.inference_mode():
         for start in range(0, len(crops), 64):
-            part = np.ascontiguousarray(crops[start : start + 64, ..., ::-1])
-            x = torch.from_numpy(part).permute(0, 3, 1, 2).float().div(255).sub(MEAN).div(STD)
-            rows.append(net(x.contiguous(memory_format=torch.channels_last)).numpy())
+            x = from_bytes(torch.from_numpy(crops[start : start + 64]))
+            rows.append(net(normalised(x, data.face_input(crops.shape[1]))).numpy())
     return np.concatenate(rows).astype(np.float64)
 
 
@@ -127,7 +125,7 @@ def write_pack(out: Path, net: SingleStage, trained_by: str, report: Report) -> 
         file=file,
         sha256=packs.sha256_of(file),
         config={k: list(v) if isinstance(v, tuple) else v for k, v in asdict(net.config).items()},
-        input=packs.NetInput(net.config.input_size, "RGB", (MEAN,) * 3, (STD,) * 3),
+        input=data.face_input(net.config.input_size),
         options={"crop_scale": data.CROP_SCALE},
     )
     packs.write_manifest(

@@ -15,22 +15,22 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 import typer
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from tools import face_dataset as data
 from tools import train_motion, train_single_stage, train_transfer, two_stage_report
 from tools.make_dataset import Settings, make_dataset
 from tools.mapping_file import load_trained, save_trained
-from tools.mapping_pictures import ArrayPairs
+from tools.mapping_pictures import ArrayPairs, in_memory, normalised
 from tools.mapping_recipe import Recipe
 from tools.mapping_training import Machine, Trained, predict, train
-from tools.pair_dataset import PairDataset
+from tools.pair_dataset import PairDataset, Split
+from tools.pair_shards import written_beside
 from tools.robot_pairs import RobotPairs, cached
 from tools.train_transfer import made_pictures
 from tools.two_stage_pack import Nets, write_pack
@@ -39,6 +39,7 @@ from x2c_edge.nets.motion_extractor import MotionExtractor
 from x2c_edge.nets.stitching import KeypointMlp
 from x2c_edge.nets.trunks import ResNetConfig
 
+SIDES: tuple[Split, Split] = ("train", "test")
 PAIRS, NECK_PAIRS, ANIMATION_PAIRS, MADE_PAIRS, CHECK_PAIRS = 16000, 14000, 10000, 10000, 400
 MOTION_STEPS, TRANSFER_STEPS, WATCHED_STEPS = 4000, 2600, 900
 WATCHED_LR = 6e-4
@@ -61,38 +62,23 @@ def kept(file: Path, net: nn.Module, make: Callable[[], nn.Module]) -> nn.Module
     if not file.is_file():
         say(f"training {file.stem}")
         state = {k: v.contiguous() for k, v in make().state_dict().items()}
-        partial = file.with_suffix(".partial")
-        save_file(state, partial)
-        partial.replace(file)
+        with written_beside(file) as out:
+            out.write(save(state))
     net.load_state_dict(load_file(file))
     return net.eval()
 
 
-class Watcher(nn.Module):
-    """The mapping network as the transfer's loss sees it: RGB in 0..1 to paper units."""
-
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def __init__(self, trained: Trained) -> None:
-        super().__init__()
-        self.net = trained.net.eval().requires_grad_(False)
-        for name in ("mean", "std"):
-            values = torch.tensor(getattr(trained.picture, name)).view(1, 3, 1, 1)
-            self.register_buffer(name, values)
-
-    def forward(self, picture: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.net((picture - self.mean) / self.std)
-        return out
+def watcher(trained: Trained) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The mapping network as the transfer's loss sees it: RGB in 0..1 (N, 3, S, S) to paper units."""
+    return lambda picture: trained.net(normalised(picture.flip(1), trained.picture))
 
 
 def kept_pictures(file: Path, make: Callable[[], torch.Tensor]) -> np.ndarray:
     """``make()``'s pictures as (N, S, S, 3) uint8 BGR, from ``file`` if it is there."""
     if not file.is_file():
         say(f"drawing {file.stem}")
-        partial = file.with_name(f"{file.stem}.partial.npy")
-        np.save(partial, as_bytes(make()))
-        partial.replace(file)
+        with written_beside(file) as out:
+            np.save(out, as_bytes(make()))
     return np.asarray(np.load(file))
 
 
@@ -123,12 +109,6 @@ def mapping_stage(
         )
         save_trained(file, trained)
     return load_trained(file)
-
-
-def in_memory(folder: Path, which: Literal["train", "test"]) -> ArrayPairs:
-    """Animations' pairs, decoded; the split is by animation."""
-    pairs = PairDataset(folder, which)
-    return ArrayPairs(np.stack([pairs.image(i) for i in range(len(pairs))]), pairs.controls)
 
 
 def read_error(trained: Trained, pictures: np.ndarray, values: np.ndarray) -> float:
@@ -171,9 +151,8 @@ def main(
         cached(work / "mapping.npz", NECK_PAIRS, train_transfer.SIZE, 11 + seed, neck=True)
     )
     make_dataset(Settings(ANIMATION_PAIRS, train_transfer.SIZE, seed, "portrait"), work / "pairs")
-    played, held_out = (
-        (p.images, p.controls) for p in (in_memory(work / "pairs", s) for s in ("train", "test"))
-    )
+    sides = (in_memory(PairDataset(work / "pairs", side), train_transfer.SIZE) for side in SIDES)
+    played, held_out = ((side.images, side.controls) for side in sides)
     pictures = [neck.pictures, played[0], pairs.pictures]
     values = [neck.values, played[1], pairs.values]
     reader = mapping_stage(work / "mapping_rendered.json", MAPPING, pictures, values)
@@ -191,7 +170,7 @@ def main(
         work / "watched.safetensors",
         transfer.parts,
         lambda: train_transfer.train(
-            transfer, stitching, pairs, WATCHED_STEPS, seed + 1, peak=WATCHED_LR, watcher=Watcher(reader),
+            transfer, stitching, pairs, WATCHED_STEPS, seed + 1, peak=WATCHED_LR, watcher=watcher(reader),
             check=check, log=say,
         ).parts,
     )  # fmt: skip

@@ -25,13 +25,14 @@ import torch
 import typer
 
 from tools._bench import machine as machine_name
+from tools._errors import user_errors
 from tools.mapping_errors import errors_of
 from tools.mapping_file import load_trained, save_trained
 from tools.mapping_pictures import Pairs, SomePairs, in_memory, spread
 from tools.mapping_recipe import Recipe, trunk_of
 from tools.mapping_training import Machine, Trained, machine_here, predict, train
 from tools.pair_dataset import PairDataset
-from x2c_edge.errors import BadArgumentError, UserError
+from x2c_edge.errors import BadArgumentError
 from x2c_edge.nets.trunks import ResNetConfig
 
 _IN_MEMORY_BYTES = 3 << 30
@@ -64,42 +65,40 @@ def main(
 ) -> None:
     """Train, measure on the test side, write."""
     try:
-        if threads:
-            torch.set_num_threads(threads)
-        if out.suffix != ".json":
-            raise BadArgumentError(f"--out {out}: give a name that ends in .json")
-        if precision not in ("auto", "bf16", "fp32"):
-            raise BadArgumentError(f"--precision {precision}: choose auto, bf16 or fp32")
-        if loss not in ("huber", "spread"):
-            raise BadArgumentError(f"--loss {loss}: choose huber or spread")
-        sized = trunk_of(trunk, size, _numbers("--widths", widths), _numbers("--blocks", blocks))
-        if pool != 1 and not isinstance(sized, ResNetConfig):
-            raise BadArgumentError(f"--pool {pool}: only the resnet pools; leave it out for {trunk}")
-        recipe = Recipe(
-            trunk=replace(sized, pool=pool) if isinstance(sized, ResNetConfig) else sized,
-            size=size,
-            hidden=_numbers("--hidden", hidden),
-            epochs=epochs,
-            batch=batch,
-            learning_rate=lr,
-            augment=augment,
-            seed=seed,
-            loss=loss,  # type: ignore[arg-type]
-        )
-        start = load_trained(init).net.state_dict() if init else None
-        place = machine_here(device, precision, workers)  # type: ignore[arg-type]
-        source: Pairs = PairDataset(data, "train", division)  # type: ignore[arg-type]
-        source = SomePairs(source, spread(len(source), limit))
-        if len(source) * size * size * 3 <= _IN_MEMORY_BYTES:
-            source = in_memory(source, size)
-        checkpoint = out.with_suffix(".checkpoint.pt")
-        trained = train(recipe, source, machine=place, checkpoint=checkpoint, start=start)
-        if place.rank == 0:
-            _finish(trained, data, division, out, place)
-            checkpoint.unlink(missing_ok=True)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(error.exit_code) from None
+        with user_errors():
+            if threads:
+                torch.set_num_threads(threads)
+            if out.suffix != ".json":
+                raise BadArgumentError(f"--out {out}: give a name that ends in .json")
+            if precision not in ("auto", "bf16", "fp32"):
+                raise BadArgumentError(f"--precision {precision}: choose auto, bf16 or fp32")
+            if loss not in ("huber", "spread"):
+                raise BadArgumentError(f"--loss {loss}: choose huber or spread")
+            sized = trunk_of(trunk, size, _numbers("--widths", widths), _numbers("--blocks", blocks))
+            if pool != 1 and not isinstance(sized, ResNetConfig):
+                raise BadArgumentError(f"--pool {pool}: only the resnet pools; leave it out for {trunk}")
+            recipe = Recipe(
+                trunk=replace(sized, pool=pool) if isinstance(sized, ResNetConfig) else sized,
+                size=size,
+                hidden=_numbers("--hidden", hidden),
+                epochs=epochs,
+                batch=batch,
+                learning_rate=lr,
+                augment=augment,
+                seed=seed,
+                loss=loss,  # type: ignore[arg-type]
+            )
+            start = load_trained(init).net.state_dict() if init else None
+            place = machine_here(device, precision, workers)  # type: ignore[arg-type]
+            source: Pairs = PairDataset(data, "train", division)  # type: ignore[arg-type]
+            source = SomePairs(source, spread(len(source), limit))
+            if len(source) * size * size * 3 <= _IN_MEMORY_BYTES:
+                source = in_memory(source, size)
+            checkpoint = out.with_suffix(".checkpoint.pt")
+            trained = train(recipe, source, machine=place, checkpoint=checkpoint, start=start)
+            if place.rank == 0:
+                _finish(trained, data, division, out, place)
+                checkpoint.unlink(missing_ok=True)
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()

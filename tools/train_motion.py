@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from pathlib import Path
 
 import numpy as np
@@ -24,23 +23,21 @@ from torch import Tensor, nn
 from tools import face_dataset as data
 from tools import train_single_stage as base
 from tools.evaluate_single_stage import load_net
+from tools.mapping_pictures import from_bytes, normalised
 from tools.robot_motion import code, head_angles, model_angles, robot_motion, row_rotation
 from tools.single_stage_report import EXPRESSIBLE
 from x2c_edge import packs
 from x2c_edge.controls import NAMES, NEUTRAL
-from x2c_edge.face.crop_geometry import square_affine
 from x2c_edge.nets import keypoints
 from x2c_edge.nets.landmarks import OUTER_LIPS
 from x2c_edge.nets.motion_extractor import MotionConfig, MotionExtractor
-from x2c_edge.pipelines.two_stage import motion_square
+from x2c_edge.pipelines.two_stage import motion_affine, motion_square
 
 SIZE = 128
 CROP_SCALE, CROP_SHIFT = 1.6, 0.0  # as close as a rolled head allows: the pictures are small
-MEAN, STD = base.MEAN, base.STD
 CONFIG = MotionConfig(
     depths=(1, 2, 4, 2), widths=(24, 56, 112, 192), bins=1, patch_widths=(16, 32, 64), mouth_patch=(48, 36)
 )
-PEAK_LR = 1.5e-3
 ROLL_DEG = 9.0  # heads in the set are mostly upright, and M's crop is not turned with the head
 CODE_UNIT = 0.25  # the control head's unit
 LOOK_POINTS = [data.IDS.index(i) for i in (33, 133, 263, 362)]
@@ -57,7 +54,7 @@ def motion_crop(
     if jitter.scale:
         angle = math.radians(ROLL_DEG) * rng.standard_normal()
     square = square.enlarged(float(np.exp(jitter.scale * rng.standard_normal())), dx, dy).turned(angle)
-    return square_affine(square, size, centre_index=size / 2 - 0.25), angle
+    return motion_affine(square, size), angle
 
 
 class Trainee(nn.Module):
@@ -151,22 +148,17 @@ def crops(faces: data.FaceSet) -> NDArray[np.uint8]:
     return made
 
 
-def normalised(pictures: NDArray[np.uint8]) -> Tensor:
-    """(N, S, S, 3) BGR to M's input (N, 3, S, S)."""
-    x = torch.from_numpy(np.ascontiguousarray(pictures[..., ::-1])).permute(0, 3, 1, 2).float()
-    return x.div(255).sub(MEAN).div(STD).contiguous(memory_format=torch.channels_last)
-
-
 def summary(trainee: Trainee, pictures: NDArray[np.uint8], faces: data.FaceSet) -> str:
     """Pearson r of what M says with the labels' controls, and the angles' errors."""
     trainee.eval()
     with torch.inference_mode():
-        outs = [trainee(normalised(pictures[i : i + 64])) for i in range(0, len(pictures), 64)]
+        parts = (from_bytes(torch.from_numpy(pictures[i : i + 64])) for i in range(0, len(pictures), 64))
+        outs = [trainee(normalised(part, data.face_input(SIZE))) for part in parts]
     trainee.train()
     found = NEUTRAL + CODE_UNIT * torch.cat([o["code"] for o in outs]).double().numpy()
     degrees = ANGLE_UNIT * torch.cat([o["angles"] for o in outs]).double().numpy()
     truth = NEUTRAL + code(faces.controls)
-    r = np.array([np.corrcoef(found[:, c], truth[:, c])[0, 1] for c in EXPRESSIBLE])
+    r = data.pearson(found[:, EXPRESSIBLE], truth[:, EXPRESSIBLE])
     pose = head_angles(keypoints.rotation(degrees[:, 0], degrees[:, 1], degrees[:, 2]))
     wanted = head_angles(row_rotation(data.angles_from_rotation(faces.rotation)))
     errors = np.degrees(np.abs(pose - wanted).mean(0))
@@ -201,26 +193,15 @@ def train(
         start_from(trainee, start)
     trainee = trainee.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(trainee)
-    optimiser = torch.optim.AdamW(trainee.parameters(), lr=PEAK_LR, weight_decay=base.WEIGHT_DECAY)
     samples = base.Batches(train_set, SIZE, seed, crop=motion_crop, negatives=0.0)
-    batches = iter(torch.utils.data.DataLoader(samples, batch_size=None, num_workers=1, prefetch_factor=4))
-    targets, begun, running = Targets(train_set), time.monotonic(), 0.0
-    for step in range(1, steps + 1):
-        for group in optimiser.param_groups:
-            group["lr"] = base.learning_rate(step / steps)
-        batch = next(batches)
+    targets = Targets(train_set)
+
+    def loss(batch: dict[str, Tensor]) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             out = trainee(batch["x"])
-        loss = targets.loss(out, batch)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(trainee.parameters(), 5.0)
-        optimiser.step()
-        running += 0.02 * (loss.item() - running)
-        base.average_into(average, trainee, min(base.EMA, step / (step + 50)))
-        if step % 100 == 0:
-            rate = step * base.BATCH / (time.monotonic() - begun)
-            print(f"step {step}/{steps} loss {running:.3f} {rate:.0f} crops/s", flush=True)
+        return targets.loss(out, batch)
+
+    for step in base.descend(trainee, average, samples, loss, steps):
         if step % every == 0 or step == steps:
             print(summary(average, pictures, val), flush=True)
             if checkpoint is not None:

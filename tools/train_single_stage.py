@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ import typer
 from torch import Tensor, nn
 
 from tools import face_dataset as data
+from tools.face_dataset import MEAN, STD
 from tools.single_stage_report import evaluate, write_pack
 from x2c_edge.nets.landmarks import mirror_order
 from x2c_edge.nets.single_stage import SingleStage, SingleStageConfig
@@ -36,7 +37,6 @@ NEGATIVES = 0.12  # share of crops without a face
 JITTER = data.Jitter(scale=0.09, rotation_deg=8.0, shift=0.035)
 WIDE_JITTER = data.Jitter(scale=0.2, rotation_deg=14.0, shift=0.09)  # a detector's first, rough box
 WIDE_SHARE = 0.15
-MEAN, STD = 0.45, 0.25
 BLEND_WEIGHT, POINT_WEIGHT, POSE_WEIGHT, PRESENCE_WEIGHT = 0.5, 0.5, 0.5, 0.3
 POINT_UNIT = 0.02  # half crop sides
 POSE_UNIT = math.radians(3)
@@ -169,6 +169,38 @@ def learning_rate(progress: float) -> float:
     return PEAK_LR * 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
 
 
+def descend(
+    net: nn.Module,
+    average: nn.Module,
+    samples: Batches,
+    loss_of: Callable[[dict[str, Tensor]], Tensor],
+    steps: int,
+    more: Iterable[nn.Parameter] = (),
+) -> Iterator[int]:
+    """Optimiser steps by the recipe above; gives each step's number after it.
+
+    average: takes the moving average of the net's weights. more: parameters beside the net's that learn, too.
+    """
+    parameters = [*net.parameters(), *more]
+    optimiser = torch.optim.AdamW(parameters, lr=PEAK_LR, weight_decay=WEIGHT_DECAY)
+    batches = iter(torch.utils.data.DataLoader(samples, batch_size=None, num_workers=1, prefetch_factor=4))
+    start, running = time.monotonic(), 0.0
+    for step in range(1, steps + 1):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step / steps)
+        loss = loss_of(next(batches))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimiser.step()
+        running += 0.02 * (loss.item() - running)
+        average_into(average, net, min(EMA, step / (step + 50)))
+        if step % 100 == 0:
+            rate = step * BATCH / (time.monotonic() - start)
+            print(f"step {step}/{steps} loss {running:.3f} {rate:.0f} crops/s", flush=True)
+        yield step
+
+
 def average_into(average: nn.Module, net: nn.Module, keep: float) -> None:
     """One step of the exponential moving average of the weights."""
     with torch.no_grad():
@@ -195,31 +227,16 @@ def main(
     net = SingleStage(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     blend_head = nn.Linear(config.hidden, train.blendshapes.shape[1])
     average = copy.deepcopy(net)
-    parameters = [*net.parameters(), *blend_head.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=PEAK_LR, weight_decay=WEIGHT_DECAY)
-    loader = torch.utils.data.DataLoader(
-        Batches(train, config.input_size, seed), batch_size=None, num_workers=1, prefetch_factor=4
-    )
-    batches, loss_of = iter(loader), Loss(train)
-    start, running = time.monotonic(), 0.0
-    for step in range(1, steps + 1):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step / steps)
-        batch = next(batches)
+    samples, loss_of = Batches(train, config.input_size, seed), Loss(train)
+
+    def loss(batch: dict[str, Tensor]) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             face, features = net.embed(batch["x"])
             blend = blend_head(features)
             row = net.read(face, features)
-        loss = loss_of(row, blend.float(), batch)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 5.0)
-        optimiser.step()
-        running += 0.02 * (loss.item() - running)
-        average_into(average, net, min(EMA, step / (step + 50)))
-        if step % 100 == 0:
-            rate = step * BATCH / (time.monotonic() - start)
-            print(f"step {step}/{steps} loss {running:.3f} {rate:.0f} crops/s", flush=True)
+        return loss_of(row, blend.float(), batch)
+
+    for step in descend(net, average, samples, loss, steps, blend_head.parameters()):
         if step % every == 0 or step == steps:
             report = evaluate(average, val)
             print(report.summary(), flush=True)

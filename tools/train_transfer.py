@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from tools.mapping_pictures import from_bytes
 from tools.robot_motion import HEAD_HIGH, HEAD_LOW, USED_HIGH, USED_LOW, robot_motion, sample
 from tools.robot_pairs import RobotPairs
 from tools.train_single_stage import average_into
@@ -128,8 +129,8 @@ class Transfer:
 
 def picture_tensor(pictures: np.ndarray) -> Tensor:
     """(N, S, S, 3) uint8 BGR to (N, 3, S, S) RGB in 0..1."""
-    x = torch.from_numpy(np.ascontiguousarray(pictures[..., ::-1])).permute(0, 3, 1, 2)
-    return (x.float() / 255).contiguous(memory_format=torch.channels_last)
+    x = from_bytes(torch.from_numpy(pictures)).flip(1)
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def source_picture() -> np.ndarray:
@@ -201,7 +202,7 @@ def train(
     seed: int,
     *,
     peak: float = PEAK_LR,
-    watcher: nn.Module | None = None,
+    watcher: Callable[[Tensor], Tensor] | None = None,
     check: RobotPairs | None = None,
     log: Log = print,
     save: Callable[[Transfer], None] | None = None,

@@ -12,16 +12,17 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 from torch import nn
 
 from tools import train_motion
 from tools.animate_portrait import animate, astronaut, measure, write_video
+from tools.face_dataset import face_input
 from tools.mapping_training import Trained
 from tools.robot_motion import robot_motion, row_rotation
 from tools.train_transfer import SIZE, Transfer, picture_tensor, source_keypoints, source_picture
 from x2c_edge import packs
 from x2c_edge.backends.open import open_backend
+from x2c_edge.convert.checkpoints import saved, saved_net
 from x2c_edge.nets import arch, published
 from x2c_edge.nets.motion_extractor import MotionExtractor
 from x2c_edge.nets.stitching import KeypointMlp
@@ -46,7 +47,7 @@ def write_pack(out: Path, nets: Nets, trained_by: str, accuracy: Mapping[str, An
     work = out.with_name(f".{out.name}.partial")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    face = packs.NetInput(SIZE, "RGB", (train_motion.MEAN,) * 3, (train_motion.STD,) * 3)
+    face = face_input(SIZE)
     crop = {"crop_scale": train_motion.CROP_SCALE, "crop_shift": train_motion.CROP_SHIFT}
     specs = {
         "motion": _net(work, "motion", nets.motion, face, crop),
@@ -59,7 +60,7 @@ def write_pack(out: Path, nets: Nets, trained_by: str, accuracy: Mapping[str, An
     file = work / "single_stage.safetensors"
     shutil.copyfile(tracker.file, file)
     specs["single_stage"] = replace(tracker, file=file)
-    source = _saved(work / "source.safetensors", source_features(nets.transfer))
+    source = saved(work / "source.safetensors", source_features(nets.transfer))
     picture = work / "neutral.png"
     cv2.imwrite(str(picture), source_picture())
     clip = work / "clip.mp4"
@@ -121,17 +122,4 @@ def _net(
     picture: packs.NetInput | None = None,
     options: dict[str, Any] | None = None,
 ) -> packs.NetSpec:
-    file = _saved(folder / f"{kind}.safetensors", published.stored(net, half=True))
-    return packs.NetSpec(
-        arch=kind,
-        file=file,
-        sha256=packs.sha256_of(file),
-        config=arch.config_to_manifest(net.config),
-        input=picture,
-        options=options or {},
-    )
-
-
-def _saved(file: Path, arrays: Mapping[str, NDArray[Any]]) -> Path:
-    save_file(dict(arrays), file)
-    return file
+    return saved_net(folder, kind, published.stored(net, half=True), net.config, picture, options)

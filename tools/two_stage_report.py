@@ -99,14 +99,9 @@ def evaluate(pack: packs.Pack, faces: data.FaceSet, threads: int = 1) -> TwoStag
         single = pipeline.measure(crop)
         tracked[i] = single.values
         retarget.head_controls(*angles(single.rotation), tracked[i])
-    labels = faces.controls.copy()
-    truth = data.angles_from_rotation(faces.rotation)
-    retarget.head_controls(truth[:, 0], truth[:, 1], truth[:, 2], labels)
-
-    def r(values: Array) -> Array:
-        return np.array([np.corrcoef(values[:, c], labels[:, c])[0, 1] for c in range(len(NAMES))])
-
-    return TwoStageReport(faces.split, r(found), r(tracked), np.abs(found - labels).mean(0))
+    labels = data.label_controls(faces)
+    r = [data.pearson(values, labels) for values in (found, tracked)]
+    return TwoStageReport(faces.split, r[0], r[1], np.abs(found - labels).mean(0))
 
 
 def main(

@@ -23,9 +23,7 @@ import base64
 import csv
 import json
 import math
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -35,9 +33,10 @@ import numpy as np
 import typer
 
 from tools._bench import markdown_table, replace_section
+from tools._errors import user_errors
 from tools.mapping_errors import mean_of
 from tools.pair_shards import written_beside
-from x2c_edge.errors import BadArgumentError, NotFoundError, UserError
+from x2c_edge.errors import BadArgumentError, NotFoundError
 
 COLUMNS = ("rater", "kind", "picture", "left", "right", "answer")
 HUMAN = "human"
@@ -228,7 +227,7 @@ def sheet(
     seed: int = typer.Option(1, help="order and sides; another one for every rater"),
 ) -> None:
     """Write a rating sheet."""
-    with _user_errors():
+    with user_errors():
         text = sheet_html(folder, seed)
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -247,7 +246,7 @@ def report(
     write: Path | None = typer.Option(None, help="put the tables into this Markdown page"),
 ) -> None:
     """Print AUR and preferences."""
-    with _user_errors():
+    with user_errors():
         answers = distinct([answer for file in files for answer in read_answers(file)])
         if not answers:
             raise BadArgumentError(f"{files[0]}: no answers in it; give a CSV that the rating sheet saved")
@@ -276,16 +275,6 @@ def _answer(where: str, head: Sequence[str], row: Sequence[str]) -> Answer:
         if not fields[name]:
             raise BadArgumentError(f"{where}: '{name}' is empty; mend the line or delete it")
     return answer
-
-
-@contextmanager
-def _user_errors() -> Iterator[None]:
-    """A UserError ends the command with its line and exit code."""
-    try:
-        yield
-    except UserError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(error.exit_code) from None
 
 
 if __name__ == "__main__":

@@ -161,20 +161,12 @@ def _write(
             weights = published.stored(part.net, half=half)
         except NotFoundError as error:
             raise NotFoundError(f"{part.file}: {error}") from None
-        file = _saved(folder / f"{kind}.safetensors", weights)
-        nets[kind] = NetSpec(
-            arch=kind,
-            file=file,
-            sha256=packs.sha256_of(file),
-            config=arch.config_to_manifest(part.config),
-            input=inputs.get(kind),
-            options=options.get(kind, {}),
-        )
+        nets[kind] = saved_net(folder, kind, weights, part.config, inputs.get(kind), options.get(kind))
     tracker = follower.nets["single_stage"]
     copied = folder / "single_stage.safetensors"
     shutil.copyfile(tracker.file, copied)
     nets["single_stage"] = replace(tracker, file=copied)
-    features = _saved(folder / "source.safetensors", source)
+    features = saved(folder / "source.safetensors", source)
     image = folder / "neutral.png"
     if not cv2.imwrite(str(image), picture[..., ::-1]):
         raise NotFoundError(f"{image}: cannot be written")
@@ -197,7 +189,28 @@ def _write(
     packs.write_manifest(pack)
 
 
-def _saved(file: Path, arrays: Mapping[str, NDArray[Any]]) -> Path:
+def saved_net(
+    folder: Path,
+    kind: str,
+    weights: Mapping[str, NDArray[Any]],
+    config: Any,
+    picture: NetInput | None = None,
+    options: dict[str, Any] | None = None,
+) -> NetSpec:
+    """Write a net's stored weights into a pack's folder, and what the manifest says of it."""
+    file = saved(folder / f"{kind}.safetensors", weights)
+    return NetSpec(
+        arch=kind,
+        file=file,
+        sha256=packs.sha256_of(file),
+        config=arch.config_to_manifest(config),
+        input=picture,
+        options=options or {},
+    )
+
+
+def saved(file: Path, arrays: Mapping[str, NDArray[Any]]) -> Path:
+    """Write arrays as safetensors where there is room for them. NotFoundError where there is not."""
     require_space(file.parent, sum(array.nbytes for array in arrays.values()))
     save_file(dict(arrays), file)
     return file

@@ -143,14 +143,7 @@ class AmecaFace:
         self._uv = np.ascontiguousarray(mesh.uv, dtype=np.float32)
         self._triangles = mesh.triangles
         self._view = np.empty_like(self._deformer.vertices)
-        skin = mesh.skin
-        outside = np.flatnonzero((skin.depth == 0) & (np.abs(skin.angle) < np.pi / 2))
-        self._landmarks = np.array(
-            [
-                outside[np.argmin(np.hypot(skin.x[outside] - x, skin.v[outside] - v))]
-                for x, v in _LANDMARKS.values()
-            ]
-        )
+        self._landmarks = np.array([mesh.skin.nearest(x, v) for x, v in _LANDMARKS.values()])
         self.scene = scene or Scene()
 
     @property

@@ -99,6 +99,11 @@ class Skin:
     mouth_upper: Index  # (LIP_ROWS + inner rows, columns): the slit's upper edge, rows above it, inner rows
     mouth_lower: Index
 
+    def nearest(self, x: float, v: float, lip: int = 0) -> int:
+        """The surface vertex of the face's front nearest to (x, v); lip: 1 only above the mouth, -1 below."""
+        own = np.flatnonzero((self.depth == 0) & (np.abs(self.angle) < np.pi / 2) & (self.lip * lip >= 0))
+        return int(own[np.argmin(np.hypot(self.x[own] - x, self.v[own] - v))])
+
 
 @dataclass(frozen=True)
 class HeadMesh:
