@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from x2c_edge.errors import BadArgumentError, nearest
 from x2c_edge.nets.arch import config_to_manifest
-from x2c_edge.nets.mapping import PUBLISHED_TRUNKS, MappingConfig
-from x2c_edge.nets.trunks import EfficientNetConfig, ResNetConfig, TrunkConfig, VggConfig, VitConfig
+from x2c_edge.nets.look_trunk import LookTwiceConfig
+from x2c_edge.nets.mapping import PUBLISHED_TRUNKS, MappingConfig, TrunkConfig
+from x2c_edge.nets.trunks import EfficientNetConfig, ResNetConfig, VggConfig, VitConfig
 
 _HEAD_WIDTH = 64  # of one attention head, as published: 768 / 12
 
@@ -59,28 +60,27 @@ class Recipe:
 
 
 def trunk_of(kind: str, size: int, widths: Sequence[int] = (), blocks: Sequence[int] = ()) -> TrunkConfig:
-    """A feature extractor of Table 5 by its published name, for pictures of ``size``.
+    """A feature extractor of Table 5 by its published name, or "look", for pictures of ``size``.
 
     widths, blocks: per stage, as many as the published one has; for "transformer" one each, the tokens'
     width and the depth. Other sizes keep the published proportions: VGG one width for all convolutions of a
     stage; ViT heads of 64 and an MLP of 4 widths; EfficientNet a stem of 2 first widths and 4 last widths
     of features. BadArgumentError for anything else.
     """
-    if kind not in PUBLISHED_TRUNKS:
-        raise BadArgumentError(
-            f"--trunk {kind}: choose {', '.join(PUBLISHED_TRUNKS)}{nearest(kind, PUBLISHED_TRUNKS)}"
-        )
-    trunk = PUBLISHED_TRUNKS[kind]
-    stages = {"resnet": 4, "vgg": 5, "transformer": 1, "efficient": 7}[kind]
+    trunks = {**PUBLISHED_TRUNKS, "look": LookTwiceConfig(size)}
+    if kind not in trunks:
+        raise BadArgumentError(f"--trunk {kind}: choose {', '.join(trunks)}{nearest(kind, trunks)}")
+    trunk = trunks[kind]
+    stages = {"resnet": 4, "vgg": 5, "transformer": 1, "efficient": 7, "look": 4}[kind]
     for option, values in (("--widths", widths), ("--blocks", blocks)):
         if values and (len(values) != stages or min(values) < 1):
             raise BadArgumentError(f"{option}: {kind} takes {stages} whole numbers above 0")
-    step = {"resnet": 32, "vgg": 32, "transformer": 16, "efficient": 32}[kind]
+    step = 16 if kind == "transformer" else 32
     if size < step or size % step:
         raise BadArgumentError(f"--size {size}: {kind} takes multiples of {step}")
-    if isinstance(trunk, ResNetConfig):
+    if isinstance(trunk, ResNetConfig | LookTwiceConfig):
         widths, blocks = tuple(widths) or trunk.widths, tuple(blocks) or trunk.blocks
-        return ResNetConfig(stem=widths[0], widths=widths, blocks=blocks)
+        return replace(trunk, stem=widths[0], widths=widths, blocks=blocks)
     if isinstance(trunk, VggConfig):
         widths = tuple(widths) or tuple(stage[0] for stage in trunk.stages)
         blocks = tuple(blocks) or tuple(len(stage) for stage in trunk.stages)
@@ -101,6 +101,8 @@ def trunk_of(kind: str, size: int, widths: Sequence[int] = (), blocks: Sequence[
 
 def trunk_name(trunk: TrunkConfig) -> str:
     """The name that the paper's Table 5 gives it, when it has the published sizes; else its family."""
+    if isinstance(trunk, LookTwiceConfig):
+        return "ResNet that looks twice"
     published = {ResNetConfig: "ResNet18", VggConfig: "VGG16", VitConfig: "ViT-B/16"}
     families = {ResNetConfig: "ResNet", VggConfig: "VGG", VitConfig: "ViT"}
     names = published if trunk in PUBLISHED_TRUNKS.values() else families

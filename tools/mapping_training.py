@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -27,11 +28,14 @@ from tools.pair_shards import written_beside
 from x2c_edge.controls import from_robot
 from x2c_edge.errors import BadArgumentError, NotFoundError, UserError
 from x2c_edge.nets.arch import folded
+from x2c_edge.nets.look_trunk import LookTwiceTrunk
 from x2c_edge.nets.mapping import MappingNetwork
 from x2c_edge.packs import NetInput
 
 Precision = Literal["auto", "bf16", "fp32"]
 _SAY_EVERY_S = 10.0
+_SPREAD_BETA = 0.2  # the errors that count are smaller than a control's spread by then
+_POINT_UNIT = 0.03  # half picture sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ def train(
     *,
     machine: Machine | None = None,
     twins: Pairs | None = None,
+    looks: NDArray[np.float32] | None = None,
     checkpoint: Path | None = None,
     start: Mapping[str, Tensor] | None = None,
     say: Callable[[str], None] = print,
@@ -96,12 +101,15 @@ def train(
 
     twins: pictures of the same length whose picture i shows what picture i of ``pairs`` shows (another
     renderer's, the generator's own): their features are drawn together (cosine term) and both are read.
+    looks: (N, 5, 2), where in the pictures a trunk that looks twice has to look (``look_points``).
     checkpoint: written after every epoch; one of the same recipe is gone on from. start: weights to begin
-    with. BadArgumentError for fewer pairs than a batch, a batch that the processes cannot share, twins that
-    are not as many, or a checkpoint of another recipe; UserError when the loss is no number any more.
+    with. BadArgumentError for fewer pairs than a batch, a batch that the processes cannot share, twins or
+    looks that are not as many, a trunk that looks twice and is not told where, or a checkpoint of another
+    recipe; UserError when the loss is no number any more.
     """
     machine = machine or Machine()
     steps_per_epoch = _steps_per_epoch(recipe, pairs, twins, machine)
+    _check_looks(recipe, pairs, looks)
     steps = steps_per_epoch * recipe.epochs
     torch.manual_seed(recipe.seed)
     mean, std = statistics(pairs, recipe.size)
@@ -117,9 +125,9 @@ def train(
     if machine.world > 1:
         model = nn.parallel.DistributedDataParallel(model)
     model.train()
-    batches = _batches(recipe, pairs, twins, machine, first, steps, steps_per_epoch)
+    batches = _batches(recipe, pairs, twins, looks, machine, first, steps, steps_per_epoch)
     begun = said = time.monotonic()
-    for step, (images, controls) in enumerate(batches, first + 1):
+    for step, (images, controls, places) in enumerate(batches, first + 1):
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate_at(step / steps)
         x = from_bytes(images.to(machine.device, non_blocking=True))
@@ -128,8 +136,10 @@ def train(
             x = augmented(x, generator)
         wanted = controls.to(machine.device, non_blocking=True)
         with torch.autocast(machine.device.split(":")[0], torch.bfloat16, enabled=machine.bf16):
-            values, features = model(normalised(x, picture))
+            values, features, points = model(normalised(x, picture))
         loss = _loss(recipe, values.float(), features.float(), spread.taken_out(wanted), twins is not None)
+        if looks is not None:
+            loss = loss + _look_loss(recipe, points[: len(places)], places.to(machine.device))
         if not math.isfinite(loss.item()):
             raise UserError(f"step {step}: the loss is {loss.item()}; train again with a smaller --lr")
         optimiser.zero_grad(set_to_none=True)
@@ -184,15 +194,20 @@ def _agree_on(first: int, machine: Machine) -> None:
 
 
 class _WithFeatures(nn.Module):
-    """Controls and features of one pass, as distributed training needs them from one forward."""
+    """Controls, features and points (N, 5, 2; none for most trunks) of one pass, as distributed training
+    needs them from one forward."""
 
     def __init__(self, net: MappingNetwork) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.net.features(x)
-        return self.net.head(features), features
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        trunk = self.net.feature_extractor
+        if isinstance(trunk, LookTwiceTrunk):
+            features, points = trunk.read(x)
+        else:
+            features, points = self.net.features(x), x.new_empty(0)
+        return self.net.head(features), features, points
 
 
 @dataclass(frozen=True)
@@ -233,13 +248,29 @@ def _loss(recipe: Recipe, values: Tensor, features: Tensor, wanted: Tensor, twin
     if twins:
         wanted = torch.cat([wanted, wanted])
     if recipe.loss == "spread":
-        loss = F.smooth_l1_loss(values, wanted)
+        loss = F.smooth_l1_loss(values, wanted, beta=_SPREAD_BETA)
     else:
         loss = F.huber_loss(values, wanted, delta=recipe.huber_delta)
     if not twins:
         return loss
     own, other = features.chunk(2)
     return loss + recipe.feature_weight * (1 - F.cosine_similarity(own, other).mean())
+
+
+def _look_loss(recipe: Recipe, points: Tensor, places: Tensor) -> Tensor:
+    """Of where a net looked; as large beside the other loss as its scale is."""
+    loss = F.smooth_l1_loss(points / _POINT_UNIT, places / _POINT_UNIT)
+    return 0.3 * loss * (recipe.huber_delta if recipe.loss == "huber" else 1.0)
+
+
+def _check_looks(recipe: Recipe, pairs: Pairs, looks: NDArray[np.float32] | None) -> None:
+    if recipe.net.looks_twice != (looks is not None):
+        raise BadArgumentError(
+            "looks: a trunk that looks twice has to be told where" if looks is None
+            else "looks: this trunk looks only once"
+        )  # fmt: skip
+    if looks is not None and looks.shape != (len(pairs), 5, 2):
+        raise BadArgumentError(f"looks: expected {(len(pairs), 5, 2)} for these pairs, got {looks.shape}")
 
 
 def _new_net(
@@ -274,16 +305,21 @@ def _steps_per_epoch(recipe: Recipe, pairs: Pairs, twins: Pairs | None, machine:
     return len(pairs) // recipe.batch
 
 
-class _Reader(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
-    """Item "rows of a batch": uint8 pictures (N or 2N with twins, S, S, 3) and controls (N, 30)."""
+class _Reader(torch.utils.data.Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Item "rows of a batch": uint8 pictures (N or 2N with twins, S, S, 3), controls (N, 30), and points
+    (N, 5, 2) or (N, 0)."""
 
-    def __init__(self, pairs: Pairs, twins: Pairs | None, size: int) -> None:
+    def __init__(
+        self, pairs: Pairs, twins: Pairs | None, looks: NDArray[np.float32] | None, size: int
+    ) -> None:
         self.pairs, self.size = pairs, size
+        self.looks = np.empty((len(pairs), 0), np.float32) if looks is None else looks
         self.sides = [pairs] if twins is None else [pairs, twins]
 
-    def __getitem__(self, rows: list[int]) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, rows: list[int]) -> tuple[Tensor, Tensor, Tensor]:
         images = np.stack([resized(side.image(row), self.size) for side in self.sides for row in rows])
-        return torch.from_numpy(images), torch.from_numpy(self.pairs.controls[rows].astype(np.float32))
+        controls = torch.from_numpy(self.pairs.controls[rows].astype(np.float32))
+        return torch.from_numpy(images), controls, torch.from_numpy(self.looks[rows])
 
 
 @dataclass(frozen=True)
@@ -315,13 +351,14 @@ def _batches(
     recipe: Recipe,
     pairs: Pairs,
     twins: Pairs | None,
+    looks: NDArray[np.float32] | None,
     machine: Machine,
     first: int,
     steps: int,
     per_epoch: int,
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     loader = torch.utils.data.DataLoader(
-        _Reader(pairs, twins, recipe.size),
+        _Reader(pairs, twins, looks, recipe.size),
         batch_size=None,
         sampler=_Order(recipe, len(pairs), machine, first, steps, per_epoch),
         num_workers=machine.workers,

@@ -24,6 +24,7 @@ from torch import nn
 
 from tools import face_dataset as data
 from tools import train_motion, train_single_stage, train_transfer, two_stage_report
+from tools.look_points import look_points
 from tools.make_dataset import Settings, make_dataset
 from tools.mapping_file import load_trained, save_trained
 from tools.mapping_pictures import ArrayPairs, in_memory, normalised
@@ -35,22 +36,20 @@ from tools.robot_pairs import RobotPairs, cached
 from tools.train_transfer import made_pictures
 from tools.two_stage_pack import Nets, write_pack
 from x2c_edge import packs
+from x2c_edge.nets.look_trunk import LookTwiceConfig
 from x2c_edge.nets.motion_extractor import MotionExtractor
 from x2c_edge.nets.stitching import KeypointMlp
-from x2c_edge.nets.trunks import ResNetConfig
+from x2c_edge.robot.face import PORTRAIT
 
 SIDES: tuple[Split, Split] = ("train", "test")
-PAIRS, NECK_PAIRS, ANIMATION_PAIRS, MADE_PAIRS, CHECK_PAIRS = 16000, 14000, 10000, 10000, 400
-MOTION_STEPS, TRANSFER_STEPS, WATCHED_STEPS = 4000, 2600, 900
-WATCHED_LR = 6e-4
-TRUNK = ResNetConfig(24, (24, 48, 96, 96), (2, 2, 2, 2), pool=4)
+PAIRS, NECK_PAIRS, ANIMATION_PAIRS, MADE_PAIRS, CHECK_PAIRS = 16000, 14000, 24000, 10000, 400
+MOTION_STEPS, TRANSFER_STEPS, WATCHED_STEPS = 4000, 2600, 1500
+WATCHED_LR = 1.5e-3
 MAPPING = Recipe(  # not augmented: at run time it sees the generator's pictures and nothing else
-    TRUNK, train_transfer.SIZE, hidden=(96, 96), epochs=9, batch=64, learning_rate=2e-3, gradient_norm=5.0,
-    augment=False, loss="spread",
+    LookTwiceConfig(train_transfer.SIZE), train_transfer.SIZE, hidden=(128,), epochs=24, batch=64,
+    learning_rate=2e-3, gradient_norm=5.0, augment=False, loss="spread",
 )  # fmt: skip
-MAPPING_FINAL = replace(
-    MAPPING, trunk=ResNetConfig(16, (16, 32, 64, 96), (2, 2, 2, 2), pool=4, stem_pool=False)
-)
+MAPPING_FINAL = replace(MAPPING, epochs=10, learning_rate=1e-3)  # goes on from the first one's weights
 
 
 def say(text: str) -> None:
@@ -94,9 +93,13 @@ def split(pairs: RobotPairs) -> tuple[RobotPairs, RobotPairs]:
 
 
 def mapping_stage(
-    file: Path, recipe: Recipe, pictures: list[np.ndarray], values: list[np.ndarray]
+    file: Path,
+    recipe: Recipe,
+    pictures: list[np.ndarray],
+    values: list[np.ndarray],
+    start: Trained | None = None,
 ) -> Trained:
-    """A mapping network, from its file if it is there."""
+    """A mapping network, from its file if it is there; trained from the weights of ``start`` if given."""
     if not file.is_file():
         say(f"training {file.stem}")
         pairs = ArrayPairs(np.concatenate(pictures), np.concatenate(values).astype(np.float32))
@@ -104,7 +107,9 @@ def mapping_stage(
             recipe,
             pairs,
             machine=Machine(workers=1),
+            looks=look_points(pairs.controls, PORTRAIT),
             checkpoint=file.with_suffix(".checkpoint"),
+            start=start.net.state_dict() if start else None,
             say=say,
         )
         save_trained(file, trained)
@@ -180,7 +185,9 @@ def main(
         for name, part in (("train", some), ("check", check))
     ]
     say(f"mapping on made pictures, before: MAE {read_error(reader, made[1], check.values):.4f}")
-    final = mapping_stage(work / "mapping.json", MAPPING_FINAL, [*pictures, made[0]], [*values, some.values])
+    final = mapping_stage(
+        work / "mapping.json", MAPPING_FINAL, [*pictures, made[0]], [*values, some.values], reader
+    )
     errors = {
         "made_pictures": read_error(final, made[1], check.values),
         "held_out_animations": read_error(final, *held_out),

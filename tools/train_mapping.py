@@ -5,12 +5,13 @@
     torchrun --nproc-per-node 8 -m tools.train_mapping DATA --out build/mapping/vit.json --trunk transformer \
         --device cuda --workers 8
 
-DATA is a folder of ``tools.make_dataset`` or the published X2C set. The recipe is the paper's: AdamW with
-weight decay 0.05, cosine schedule with 2 % warm-up, Huber loss with delta 0.01, batch 128, learning rate
-1e-3, gradient norm 1 (specs/liveportrait.md section 12). A run that was stopped goes on from the checkpoint
-beside --out; give it the same options. Without --widths and --blocks the trunk has its published sizes. The
-seed fixes what is learnt from in which order, not the last bits of the weights: sums run in another order
-with other thread counts and processors.
+DATA is a folder of ``tools.make_dataset`` or the published X2C set. ``--trunk look`` is not one of the
+paper's: a small ResNet that looks a second time at eyes and mouth, for rendered pairs. The recipe is the
+paper's: AdamW with weight decay 0.05, cosine schedule with 2 % warm-up, Huber loss with delta 0.01, batch
+128, learning rate 1e-3, gradient norm 1 (specs/liveportrait.md section 12). A run that was stopped goes on
+from the checkpoint beside --out; give it the same options. Without --widths and --blocks the trunk has its
+published sizes. The seed fixes what is learnt from in which order, not the last bits of the weights: sums
+run in another order with other thread counts and processors.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import typer
 
 from tools._bench import machine as machine_name
 from tools._errors import user_errors
+from tools.look_points import look_points_of
 from tools.mapping_errors import errors_of
 from tools.mapping_file import load_trained, save_trained
 from tools.mapping_pictures import Pairs, SomePairs, in_memory, spread
@@ -41,7 +43,7 @@ _IN_MEMORY_BYTES = 3 << 30
 def main(
     data: Annotated[Path, typer.Argument(help="the set of pairs")],
     out: Path = typer.Option(..., help="the .json to write; the weights lie beside it"),
-    trunk: str = typer.Option("resnet", help="resnet, vgg, transformer or efficient"),
+    trunk: str = typer.Option("resnet", help="resnet, vgg, transformer, efficient or look"),
     size: int = typer.Option(224, help="side of the picture that the net sees"),
     widths: str = typer.Option("", help="of the trunk's stages, as 24,48,96,128"),
     blocks: str = typer.Option("", help="in each stage, as 1,1,1,1"),
@@ -90,12 +92,14 @@ def main(
             )
             start = load_trained(init).net.state_dict() if init else None
             place = machine_here(device, precision, workers)  # type: ignore[arg-type]
-            source: Pairs = PairDataset(data, "train", division)  # type: ignore[arg-type]
-            source = SomePairs(source, spread(len(source), limit))
+            whole = PairDataset(data, "train", division)  # type: ignore[arg-type]
+            some = spread(len(whole), limit)
+            source: Pairs = SomePairs(whole, some)
+            looks = look_points_of(data, whole)[some] if recipe.net.looks_twice else None
             if len(source) * size * size * 3 <= _IN_MEMORY_BYTES:
                 source = in_memory(source, size)
             checkpoint = out.with_suffix(".checkpoint.pt")
-            trained = train(recipe, source, machine=place, checkpoint=checkpoint, start=start)
+            trained = train(recipe, source, machine=place, looks=looks, checkpoint=checkpoint, start=start)
             if place.rank == 0:
                 _finish(trained, data, division, out, place)
                 checkpoint.unlink(missing_ok=True)

@@ -227,9 +227,7 @@ def train(
     begun, running = time.monotonic(), 0.0
     for step in range(1, steps + 1):
         warm, done = min(1.0, step / 200), step / steps
-        optimiser.param_groups[0]["lr"] = (
-            PEAK_LR * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
-        )
+        optimiser.param_groups[0]["lr"] = peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
         rows = np.sort(rng.integers(0, len(pairs.pictures), BATCH))
         wanted, at = picture_tensor(pairs.pictures[rows]), driving[rows]
         with torch.autocast("cpu", torch.bfloat16):

@@ -10,6 +10,7 @@ from x2c_edge.nets import arch, inference
 from x2c_edge.nets.generator import Generator, GeneratorConfig
 from x2c_edge.nets.generator_fast import FastGenerator
 from x2c_edge.nets.layers import fold_batch_norms, fold_spectral_norm
+from x2c_edge.nets.look_trunk import LookTwiceConfig
 from x2c_edge.nets.mapping import PUBLISHED_TRUNKS, MappingConfig
 from x2c_edge.nets.sliced import SlicedConv3d
 from x2c_edge.nets.upsampled import PhasedConv, distinct, source_taps
@@ -96,9 +97,9 @@ def test_an_unknown_part_is_named(warping):
         inference.function(warping, "head", torch.float32)
 
 
-@pytest.mark.parametrize("name", sorted(PUBLISHED_TRUNKS))
-def test_a_mapping_config_survives_the_manifest(name):
-    config = MappingConfig(PUBLISHED_TRUNKS[name], hidden=(7, 5), outputs=3)
+@pytest.mark.parametrize("trunk", [*PUBLISHED_TRUNKS.values(), LookTwiceConfig(64, eye_patch=(32, 24))])
+def test_a_mapping_config_survives_the_manifest(trunk):
+    config = MappingConfig(trunk, hidden=(7, 5), outputs=3)
     assert arch.config_from_manifest("mapping", arch.config_to_manifest(config)) == config
 
 

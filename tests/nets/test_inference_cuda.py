@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from x2c_edge.nets import arch, inference_cuda
 from x2c_edge.nets.generator import Generator, GeneratorConfig
+from x2c_edge.nets.look_trunk import LookTwiceConfig
 from x2c_edge.nets.mapping import MappingConfig, MappingNetwork
 from x2c_edge.nets.motion_extractor import MotionConfig, MotionExtractor
 from x2c_edge.nets.single_stage import SingleStage, SingleStageConfig, folded
@@ -22,6 +23,7 @@ from x2c_edge.nets.warping import WarpingConfig, WarpingNetwork
 HALF, FLOAT = torch.float16, torch.float32
 SMALL_WARPING = WarpingConfig(5, 8, 4, 3, 16, 64, 2, 32)
 PLANE, FACE = (16, 16), (1, 3, 64, 64)
+SMALL_LOOK = LookTwiceConfig(64, 8, (8, 8, 8, 8), (1, 1, 1, 1), 2, (8, 8), (16, 16), (16, 12), 8)
 LOOK = MotionConfig((1, 1), (16, 32), 5, 1, patch_widths=(8, 8), picture=64)
 
 # Net, part, shapes and types of its inputs, shapes and types of its outputs.
@@ -51,6 +53,10 @@ CASES: dict[str, tuple[Any, str, list[tuple[Any, torch.dtype]], list[tuple[Any, 
     ),
     "mapping, resnet": (
         lambda: MappingNetwork(MappingConfig(ResNetConfig(16, (16, 32), (1, 1)), (32,))), "", [(FACE, HALF)],
+        [((1, 30), FLOAT)],
+    ),
+    "mapping, second look": (
+        lambda: MappingNetwork(MappingConfig(SMALL_LOOK, (32,))), "", [((1, 3, 64, 64), FLOAT)],
         [((1, 30), FLOAT)],
     ),
 }  # fmt: skip

@@ -12,6 +12,7 @@ from x2c_edge.nets import warping
 from x2c_edge.nets.appearance import AppearanceConfig, AppearanceExtractor
 from x2c_edge.nets.generator import Generator, GeneratorConfig
 from x2c_edge.nets.layers import fold_batch_norms, fold_spectral_norm
+from x2c_edge.nets.look_trunk import LookTwiceConfig
 from x2c_edge.nets.mapping import PUBLISHED_TRUNKS, MappingConfig, MappingNetwork
 from x2c_edge.nets.motion_extractor import MotionConfig, MotionExtractor
 from x2c_edge.nets.stitching import EYE, LIP, STITCHING, KeypointMlp
@@ -40,6 +41,7 @@ SMALL_TRUNKS = [
         features=40,
     ),
     VitConfig(input_size=64, patch=16, width=24, depth=2, heads=3, hidden=48),
+    LookTwiceConfig(64, 8, (8, 8, 8, 8), (1, 1, 1, 1), 2, (4, 8), (16, 16), (16, 12), 6),
 ]
 PUBLISHED = {
     "F": AppearanceExtractor,

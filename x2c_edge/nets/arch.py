@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from x2c_edge.nets.appearance import AppearanceConfig, AppearanceExtractor
 from x2c_edge.nets.generator import Generator, GeneratorConfig
 from x2c_edge.nets.layers import fold_batch_norms, fold_spectral_norm
+from x2c_edge.nets.look_trunk import LookTwiceConfig
 from x2c_edge.nets.mapping import MappingConfig, MappingNetwork
 from x2c_edge.nets.motion_extractor import MotionConfig, MotionExtractor
 from x2c_edge.nets.stitching import KeypointMlp, KeypointMlpConfig
@@ -45,6 +46,7 @@ TRUNKS: Final[Mapping[str, Any]] = {
     "vgg": VggConfig,
     "transformer": VitConfig,
     "efficient": EfficientNetConfig,
+    "look": LookTwiceConfig,
 }
 
 

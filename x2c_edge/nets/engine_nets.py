@@ -132,7 +132,9 @@ def engine_nets(net: nn.Module, size: int, volume: tuple[int, ...]) -> list[Engi
             return [EngineNet("generator", net, (feature,), (Port("picture", (1, 3, side, side), True),))]
         case MappingNetwork():
             controls = Port("controls", (1, net.config.outputs), False)
-            return [EngineNet("mapping", net, (Port("picture", face, True),), (controls,))]
+            # As above.
+            picture = Port("picture", face, not net.config.looks_twice)
+            return [EngineNet("mapping", net, (picture,), (controls,))]
         case KeypointMlp():
             points = Port("keypoints", (1, net.config.inputs), False)
             delta = Port("delta", (1, net.config.outputs), False)

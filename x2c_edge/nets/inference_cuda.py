@@ -39,7 +39,9 @@ def function(module: nn.Module, part: str, *, half: bool) -> TensorFunction:
 def _has_half_form(module: nn.Module) -> bool:
     if isinstance(module, MotionExtractor):
         return not module.config.patch_widths
-    return isinstance(module, WarpingNetwork | Generator | MappingNetwork)
+    if isinstance(module, MappingNetwork):
+        return not module.config.looks_twice
+    return isinstance(module, WarpingNetwork | Generator)
 
 
 def _dense_motion(net: WarpingNetwork) -> TensorFunction:

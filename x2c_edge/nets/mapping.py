@@ -11,7 +11,10 @@ from typing import Final, cast
 from torch import Tensor, nn
 
 from x2c_edge.controls import N_CONTROLS
-from x2c_edge.nets.trunks import EfficientNetConfig, ResNetConfig, TrunkConfig, VggConfig, VitConfig
+from x2c_edge.nets.look_trunk import LookTwiceConfig
+from x2c_edge.nets.trunks import EfficientNetConfig, ResNetConfig, VggConfig, VitConfig
+
+TrunkConfig = ResNetConfig | VggConfig | EfficientNetConfig | VitConfig | LookTwiceConfig
 
 # By the published name of the option (``encoder_opt``).
 PUBLISHED_TRUNKS: Final[Mapping[str, TrunkConfig]] = MappingProxyType(
@@ -31,6 +34,11 @@ class MappingConfig:
     trunk: TrunkConfig = PUBLISHED_TRUNKS["resnet"]
     hidden: tuple[int, ...] = (256, 256)
     outputs: int = N_CONTROLS
+
+    @property
+    def looks_twice(self) -> bool:
+        """Whether patches are cut from the input, which then has to be float32."""
+        return isinstance(self.trunk, LookTwiceConfig)
 
 
 class MappingNetwork(nn.Module):

@@ -141,9 +141,6 @@ class VitConfig:
         return nn.Sequential(_VisionTransformer(self))
 
 
-TrunkConfig = ResNetConfig | VggConfig | EfficientNetConfig | VitConfig
-
-
 class _BasicBlock(nn.Module):
     folds: ClassVar = (("conv1", "bn1"), ("conv2", "bn2"))
 
