@@ -13,7 +13,8 @@ from pathlib import Path
 import cv2
 
 from x2c_edge import _kernels, packs
-from x2c_edge.errors import UserError
+from x2c_edge.backends.cuda_device import cuda_device
+from x2c_edge.errors import NotFoundError, UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,18 @@ def _video() -> Finding:
 
 
 def _gpu() -> Finding:
-    count = _kernels.cuda_device_count()
-    if count:
-        return Finding("CUDA device", True, f"{count} found")
+    try:
+        name = cuda_device().name
+    except NotFoundError:
+        return Finding(
+            "CUDA device", False, "none: the CPU does the work", "install NVIDIA's driver, if there is a GPU"
+        )
+    if _kernels.cuda_built():
+        return Finding("CUDA device", True, name)
     return Finding(
-        "CUDA device", False, "none: the CPU does the work", "install NVIDIA's driver, if there is a GPU"
-    )
+        "CUDA device", False, f"{name}, but the kernels were built without CUDA: the CPU does the work",
+        "put nvcc on PATH, then: pip install --force-reinstall --no-deps --no-binary x2c-edge x2c-edge",
+    )  # fmt: skip
 
 
 def _tensorrt() -> Finding:
