@@ -17,12 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from tools.face_dataset import FaceSet, angles_from_rotation
 from tools.pair_shards import written_beside
 from tools.robot_motion import posed, sample
 from x2c_edge.controls import INDEX, SAFE_HIGH, SAFE_LOW
 from x2c_edge.robot.face import PORTRAIT, AmecaFace
 
 CHUNK = 250
+MISTAKE, ANGLE_MISTAKE = 0.06, 0.03  # paper units, radians
 Array = NDArray[np.float64]
 
 
@@ -39,6 +41,25 @@ class RobotPairs:
     def rows(self, some: slice) -> RobotPairs:
         """A part of the pairs."""
         return RobotPairs(self.controls[some], self.angles[some], self.values[some], self.pictures[some])
+
+    def __add__(self, other: RobotPairs) -> RobotPairs:
+        """These pairs, then the others."""
+        fields = ("controls", "angles", "values", "pictures")
+        return RobotPairs(*(np.concatenate([getattr(self, f), getattr(other, f)]) for f in fields))
+
+
+def people(faces: FaceSet, count: int, size: int, seed: int) -> RobotPairs:
+    """``count`` pairs that show what people's faces do: the labels of a face set, half of them mirrored, and
+    as far from them as a motion extractor's mistakes are."""
+    rng = np.random.default_rng(seed)
+    rows, mirrored = rng.integers(0, len(faces.controls), count), rng.random((count, 1)) < 0.5
+    controls = np.where(mirrored, faces.mirrored_controls[rows], faces.controls[rows])
+    angles = angles_from_rotation(faces.rotation)[rows] * np.where(mirrored, [-1.0, 1.0, -1.0], 1.0)
+    controls = controls + MISTAKE * rng.standard_normal(controls.shape)
+    angles = angles + ANGLE_MISTAKE * rng.standard_normal(angles.shape)
+    values = posed(controls, angles)
+    face = AmecaFace(size, PORTRAIT)
+    return RobotPairs(controls, angles, values, np.stack([face.render(v) for v in track(values, "people")]))
 
 
 def _chunk(job: tuple[int, int, int, int, bool]) -> RobotPairs:

@@ -18,7 +18,7 @@ def test_from_nothing_to_a_pack_and_on(
 ):
     monkeypatch.setattr(data, "load", lambda split, folder=None: faces)
     for name, few in (
-        ("PAIRS", 40), ("NECK_PAIRS", 40), ("ANIMATION_PAIRS", 150), ("MADE_PAIRS", 16), ("CHECK_PAIRS", 8),
+        ("PAIRS", 40), ("NECK_PAIRS", 40), ("ANIMATION_PAIRS", 150), ("PEOPLE_PAIRS", 16), ("CHECK_PAIRS", 8),
         ("MOTION_STEPS", 2), ("TRANSFER_STEPS", 2), ("WATCHED_STEPS", 2),
     ):  # fmt: skip
         monkeypatch.setattr(training, name, few)

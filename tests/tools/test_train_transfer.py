@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tools import face_dataset as data
 from tools import robot_pairs, train_motion, train_transfer, two_stage_pack, two_stage_report
 from tools.mapping_training import Trained
 from tools.robot_motion import robot_motion
@@ -47,6 +48,24 @@ def test_a_neck_of_its_own_is_not_a_function_of_the_head():
     pitch, neck = 10, 27
     assert abs(np.corrcoef(together[:, pitch], together[:, neck])[0, 1]) > 0.95
     assert abs(np.corrcoef(apart[:, pitch], apart[:, neck])[0, 1]) < 0.9
+
+
+def test_people_s_poses_are_near_the_labels_or_their_mirror_images(faces: data.FaceSet):
+    made = robot_pairs.people(faces, 40, 16, 3)
+    angles = data.angles_from_rotation(faces.rotation)
+    kinds = set()
+    for values, turn in zip(made.controls, made.angles, strict=True):
+        distances = [np.abs(values - labels).mean(1) for labels in (faces.controls, faces.mirrored_controls)]
+        mirrored = int(np.argmin([d.min() for d in distances]))
+        nearest = int(np.argmin(distances[mirrored]))
+        assert distances[mirrored][nearest] < 2 * robot_pairs.MISTAKE
+        wanted = angles[nearest] * ([-1, 1, -1] if mirrored else [1, 1, 1])
+        assert np.abs(turn - wanted).max() < 5 * robot_pairs.ANGLE_MISTAKE
+        kinds.add(mirrored)
+    assert kinds == {0, 1}
+    twice = made + made.rows(slice(3))
+    assert twice.pictures.shape == (43, 16, 16, 3)
+    assert np.array_equal(twice.values[40:], made.values[:3])
 
 
 def test_a_motion_in_range_is_its_own_nearest(pairs: robot_pairs.RobotPairs):
