@@ -66,7 +66,7 @@ def one_line(outcome: Outcome) -> str:
 def test_help_and_version(edge: Edge):
     outcome = edge("--help")
     assert outcome.code == 0
-    for command in ("run", "profile", "packs", "doctor"):
+    for command in ("run", "profile", "replay", "packs", "doctor"):
         assert command in outcome.out
     outcome = edge("--version")
     assert (outcome.code, outcome.out) == (0, f"x2c-edge {__version__}\n")
@@ -76,7 +76,7 @@ def test_every_option_of_the_contract_is_known(edge: Edge):
     text = edge("run", "--help").out
     for option in (
         "--camera", "--input", "--pack", "--pipeline", "--backend", "--link", "--budget-ms", "--rate",
-        "--fast", "--save-video", "--duration", "--config",
+        "--fast", "--record", "--save-video", "--duration", "--config",
     ):  # fmt: skip
         assert option in text
     text = edge("profile", "--help").out

@@ -92,6 +92,15 @@ def test_panel_says_everything(width):
     assert re.search(r"jsonl:demo/controls.jsonl +up +223379 +1 +0 ", text)
 
 
+def test_the_lowest_line_says_which_keys_there_are():
+    assert "n: new neutral   Ctrl-C" in rendered(GOOD)
+    stream = io.StringIO()
+    with LivePanel(Console(file=stream, force_terminal=True, width=80, height=24), keys=()) as shown:
+        shown.update(replace(GOOD, gear="replay"))
+    assert "new neutral" not in stream.getvalue()
+    assert "Ctrl-C: ease to neutral" in stream.getvalue()
+
+
 def test_panel_shows_trouble():
     text = rendered(BAD, 120)
     for words in (

@@ -1,4 +1,4 @@
-"""What ``run`` shows while it runs: a panel in a terminal, a line now and then elsewhere.
+"""What ``run`` and ``replay`` show while they run: a panel in a terminal, a line now and then elsewhere.
 
 Give it standard error: standard output may be carrying the commands (``jsonl:-``).
 """
@@ -16,6 +16,8 @@ from rich.text import Text
 
 from x2c_edge.links.base import LinkStatus
 from x2c_edge.runtime.telemetry import Snapshot
+
+NEW_NEUTRAL: Final = "n: new neutral"
 
 _LINE_EVERY_S: Final = 5.0
 _GAUGE_WIDTH: Final = 24
@@ -47,8 +49,9 @@ class LivePanel:
     printed every 5 s of the run's time, and a summary at the end.
     """
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, keys: tuple[str, ...] = (NEW_NEUTRAL,)) -> None:
+        """keys: what they do, for the lowest line."""
+        self._console, self._keys = console, keys
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._next_line_s = 0.0
 
@@ -66,7 +69,7 @@ class LivePanel:
     def update(self, snapshot: Snapshot) -> None:
         """Show this snapshot; outside a terminal, when it is time for a line."""
         if self._live is not None:
-            self._live.update(panel(snapshot, height=self._console.height), refresh=True)
+            self._live.update(panel(snapshot, height=self._console.height, keys=self._keys), refresh=True)
         elif snapshot.elapsed_s >= self._next_line_s:
             self._next_line_s = snapshot.elapsed_s + _LINE_EVERY_S
             self._print(plain_line(snapshot))
@@ -74,7 +77,7 @@ class LivePanel:
     def finish(self, snapshot: Snapshot) -> None:
         """Show how the run ended."""
         if self._live is not None:
-            self._live.update(panel(snapshot, height=self._console.height), refresh=True)
+            self._live.update(panel(snapshot, height=self._console.height, keys=self._keys), refresh=True)
         else:
             self._print(summary_line(snapshot))
 
@@ -82,9 +85,9 @@ class LivePanel:
         self._console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
-def panel_for(stream: TextIO) -> LivePanel:
+def panel_for(stream: TextIO, keys: tuple[str, ...] = (NEW_NEUTRAL,)) -> LivePanel:
     """The panel for a stream: redrawn when it is a terminal, lines otherwise."""
-    return LivePanel(Console(file=stream, highlight=False))
+    return LivePanel(Console(file=stream, highlight=False), keys)
 
 
 def plain_line(snapshot: Snapshot) -> str:
@@ -122,7 +125,7 @@ def summary_line(snapshot: Snapshot) -> str:
     )
 
 
-def panel(snapshot: Snapshot, *, height: int = 24) -> RenderableType:
+def panel(snapshot: Snapshot, *, height: int = 24, keys: tuple[str, ...] = (NEW_NEUTRAL,)) -> RenderableType:
     """The panel for a terminal of ``height`` lines; it takes the width that there is."""
     facts = Table.grid(padding=(0, 2, 0, 0), expand=True)
     facts.add_column(style="dim", no_wrap=True, width=7)
@@ -142,7 +145,7 @@ def panel(snapshot: Snapshot, *, height: int = 24) -> RenderableType:
     return Panel(
         Group(facts, Text(), _links(snapshot.links, shown)),
         title="x2c-edge",
-        subtitle=f"{_clock(snapshot.elapsed_s)}   n: new neutral   Ctrl-C: ease to neutral and stop",
+        subtitle="   ".join((_clock(snapshot.elapsed_s), *keys, "Ctrl-C: ease to neutral and stop")),
         border_style="red" if snapshot.state == "FAULT" else "dim",
     )
 

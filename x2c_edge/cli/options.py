@@ -1,4 +1,4 @@
-"""Options that ``run`` and ``profile`` share, and how they become settings."""
+"""Options that ``run``, ``profile`` and ``replay`` share, and how they become settings."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ Fps = Annotated[float | None, typer.Option(help="Camera frames per second.")]
 Format = Annotated[str | None, typer.Option(help="Camera pixel format: auto, MJPG, YUYV, NV12 or BGR.")]
 Fast = Annotated[
     bool, typer.Option("--fast", help="Every frame of a file, as quickly as it can, on the file's clock.")
+]
+SaveVideo = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.mp4", help="Side by side: camera, virtual Ameca, the 30 controls."),
 ]
 Duration = Annotated[float | None, typer.Option(min=0.0, metavar="S", help="Stop after this many seconds.")]
 Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings in TOML.")]

@@ -13,6 +13,7 @@ from x2c_edge.cli import options as o
 
 if TYPE_CHECKING:
     from x2c_edge.runtime.session import Session
+    from x2c_edge.runtime.steering import Steering
 
 
 def run(
@@ -25,10 +26,11 @@ def run(
     budget_ms: o.BudgetMs = None,
     rate: o.Rate = None,
     fast: o.Fast = False,
-    save_video: Annotated[
+    record: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.mp4", help="Side by side: camera, virtual Ameca, the 30 controls."),
+        typer.Option(metavar="FILE.mcap", help="What was seen and sent, for replay and for Foxglove."),
     ] = None,
+    save_video: o.SaveVideo = None,
     duration: o.Duration = None,
     config: o.Config = None,
     mirror: o.Mirror = None,
@@ -49,20 +51,29 @@ def run(
     from x2c_edge.runtime.session import Outputs, Session
 
     settings = o.settings_from(options)
-    outputs = Outputs(fast=fast, save_video=save_video, save_reference=save_reference, duration_s=duration)
+    outputs = Outputs(
+        fast=fast, record=record, save_video=save_video, save_reference=save_reference, duration_s=duration
+    )
     panel = panel_for(sys.stderr)
     session = Session(settings, outputs, panel.update)
     stop_on_signals(session)
+    recalibrate_on_signal(session)
     with panel, watched({"n": session.vision.recalibrate}):
         try:
             session.run()
         finally:
             panel.finish(session.snapshot())
+            if session.recording is not None and session.recording.failure is None:
+                print(session.recording.summary, file=sys.stderr)
 
 
-def stop_on_signals(session: Session) -> None:
-    """SIGINT and SIGTERM ease to neutral and end; SIGUSR1 takes the driver's neutral anew."""
+def stop_on_signals(session: Steering) -> None:
+    """SIGINT and SIGTERM ease to neutral and end."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: session.stop())
+
+
+def recalibrate_on_signal(session: Session) -> None:
+    """SIGUSR1 takes the driver's neutral anew."""
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, lambda *_: session.vision.recalibrate())

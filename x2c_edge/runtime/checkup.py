@@ -31,7 +31,8 @@ class Finding:
 def checkup() -> list[Finding]:
     """Every finding, the needed ones first. Starts nothing, changes nothing."""
     checks: tuple[Callable[[], Finding], ...] = (
-        _kernel, _pack, _torch, _video, _gpu, _tensorrt, _cameras, _gstreamer, _serial, _priority,
+        _kernel, _pack, _torch, _video, _gpu, _tensorrt, _cameras, _gstreamer, _serial, _recordings,
+        _priority,
     )  # fmt: skip
     return [check() for check in checks]
 
@@ -103,6 +104,14 @@ def _gstreamer() -> Finding:
 def _serial() -> Finding:
     ports = ("ttyUSB*", "ttyACM*", "ttyTHS*")
     return _devices("serial ports", ports, "dialout", "none", "plug the robot in, or use --link jsonl:FILE")
+
+
+def _recordings() -> Finding:
+    if importlib.util.find_spec("mcap") is None:
+        return Finding(
+            "recordings", False, "no mcap: no --record, no replay", "pip install 'x2c-edge[record]'"
+        )
+    return Finding("recordings", True, "mcap is installed")
 
 
 def _devices(what: str, patterns: tuple[str, ...], group: str, none: str, instead: str) -> Finding:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from x2c_edge.capture.base import EndOfStream, Source
 from x2c_edge.links.base import Link
 from x2c_edge.runtime.latency import LatencyBook
-from x2c_edge.runtime.live import CLOSE_TIMEOUT_S, TELEMETRY_PERIOD_S
-from x2c_edge.runtime.recorder import Recorder
-from x2c_edge.runtime.vision import Sight, Vision
+from x2c_edge.runtime.live import TELEMETRY_PERIOD_S
+from x2c_edge.runtime.recorder import RunRecorder
+from x2c_edge.runtime.vision import Eyes, Sight
 from x2c_edge.safety.supervisor import Supervisor
+
+CLOSE_TIMEOUT_S: Final = 20.0  # longer than live: a link to a file waits rather than drops
 
 
 class FastRun:
@@ -23,14 +26,14 @@ class FastRun:
     def __init__(
         self,
         source: Source,
-        vision: Vision,
+        vision: Eyes,
         gear: str,
         supervisor: Supervisor,
         links: Sequence[Link],
         book: LatencyBook,
         *,
         rate_hz: int,
-        recorder: Recorder | None = None,
+        recorders: Sequence[RunRecorder] = (),
         on_telemetry: Callable[[], None] | None = None,
         duration_s: float | None = None,
         max_frames: int | None = None,
@@ -38,7 +41,7 @@ class FastRun:
         self._source, self._vision, self._gear = source, vision, gear
         self._supervisor, self._links, self._book = supervisor, links, book
         self._period_ns = round(1e9 / rate_hz)
-        self._recorder, self._on_telemetry = recorder, on_telemetry
+        self._recorders, self._on_telemetry = recorders, on_telemetry
         self._duration_ns = None if duration_s is None else round(duration_s * 1e9)
         self._max_frames = max_frames
         self._stop = False
@@ -101,8 +104,8 @@ class FastRun:
             if sight.landmarks is not None:
                 self._book.capture_to_controls.add(done_ns - read_ns)
             self._book.overhead.add(done_ns - read_ns - sight.steps_ns)
-            if self._recorder is not None:
-                self._recorder.offer(sight)
+            for recorder in self._recorders:
+                recorder.offer(sight)
             self.processed += 1
             self.hint = sight.hint
             if self._on_telemetry is not None and done_ns / 1e9 - self._told_s > TELEMETRY_PERIOD_S:
@@ -114,7 +117,9 @@ class FastRun:
     def _tell(self, sight: Sight, now_ns: int) -> None:
         if sight.has_reference and not self._had_reference:
             self._supervisor.reference_ready(now_ns)
-            self._had_reference = True
+        elif self._had_reference and not sight.has_reference:
+            self._supervisor.reference_lost()
+        self._had_reference = sight.has_reference
         if sight.expression is not None:
             self._supervisor.offer(sight.expression, now_ns)
         elif sight.landmarks is None:
@@ -126,5 +131,5 @@ class FastRun:
         if command is not None:
             for link in self._links:
                 link.send(command)
-            if self._recorder is not None:
-                self._recorder.command(command)
+            for recorder in self._recorders:
+                recorder.command(command)

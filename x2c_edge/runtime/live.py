@@ -19,8 +19,8 @@ from x2c_edge.links.base import Link
 from x2c_edge.runtime.governor import Governor
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.mailbox import Mailbox
-from x2c_edge.runtime.recorder import Recorder
-from x2c_edge.runtime.vision import Sight, Vision
+from x2c_edge.runtime.recorder import RunRecorder
+from x2c_edge.runtime.vision import Eyes, Sight
 from x2c_edge.safety.supervisor import Supervisor
 
 READ_TIMEOUT_S: Final = 0.1
@@ -39,7 +39,7 @@ class LiveRun:
     def __init__(
         self,
         source: Source,
-        vision: Vision,
+        vision: Eyes,
         governor: Governor,
         supervisor: Supervisor,
         links: Sequence[Link],
@@ -47,7 +47,7 @@ class LiveRun:
         *,
         budget_ns: int,
         rate_hz: int,
-        recorder: Recorder | None = None,
+        recorders: Sequence[RunRecorder] = (),
         on_telemetry: Callable[[], None] | None = None,
         duration_s: float | None = None,
         max_frames: int | None = None,
@@ -55,7 +55,7 @@ class LiveRun:
         self._source, self._vision, self._governor = source, vision, governor
         self._supervisor, self._links, self._book = supervisor, links, book
         self._budget_ns, self._period_ns = budget_ns, round(1e9 / rate_hz)
-        self._recorder, self._on_telemetry = recorder, on_telemetry
+        self._recorders, self._on_telemetry = recorders, on_telemetry
         self._duration_s, self._max_frames = duration_s, max_frames
         self._frames: Mailbox[Frame] = Mailbox()
         self._sights: Mailbox[Sight] = Mailbox()
@@ -158,8 +158,8 @@ class LiveRun:
             if sight.landmarks is not None and not sight.acquired:
                 in_time = governor.finished(time.monotonic_ns(), age_ns, sight.total_ns)
             self._sights.post(sight if in_time else replace(sight, expression=None))
-            if self._recorder is not None:
-                self._recorder.offer(sight)
+            for recorder in self._recorders:
+                recorder.offer(sight)
             self._processed += 1
             done_ns = time.monotonic_ns()
             self._finish_times.append(done_ns / 1e9)
@@ -214,8 +214,8 @@ class LiveRun:
         for link in self._links:
             with self._counted_errors(command.t_send_ns):
                 link.send(command)
-        if self._recorder is not None:
-            self._recorder.command(command)
+        for recorder in self._recorders:
+            recorder.command(command)
         if command.t_capture_ns is not None and command.frame_seq != self._last_frame_on_wire:
             self._last_frame_on_wire = command.frame_seq
             age_ns = time.monotonic_ns() - command.t_capture_ns

@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,19 @@ from x2c_edge.runtime.vision import Sight
 
 WAITING_FRAMES: Final = 8
 ROBOT_SIZE: Final = 320
+
+
+class RunRecorder(Protocol):
+    """What the loops tell about a run; ``offer`` and ``command`` come from different threads."""
+
+    def command(self, command: Command) -> None:
+        """A command that was sent."""
+
+    def offer(self, sight: Sight) -> None:
+        """One frame that vision has finished."""
+
+    def close(self) -> None:
+        """The run is over: write what waits and finish the file."""
 
 
 class Recorder:

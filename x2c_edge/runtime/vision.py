@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import perf_counter_ns
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,19 @@ class Sight:
     robot_face: NDArray[np.uint8] | None = None  # (H, W, 3) RGB, when the pipeline makes one and was asked
 
 
+class Eyes(Protocol):
+    """What the loops need of vision."""
+
+    with_face: int  # frames with a face so far
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the driver's neutral is known."""
+
+    def process(self, frame: Frame, gear: str) -> Sight:
+        """Run the pipeline called ``gear`` on the face in ``frame``."""
+
+
 class Vision:
     """One thread's work. Not thread-safe, except ``recalibrate``."""
 
@@ -68,6 +82,10 @@ class Vision:
     @property
     def reference(self) -> Reference | None:
         return self._retargeter.reference if self._retargeter is not None else None
+
+    @property
+    def has_reference(self) -> bool:
+        return self._retargeter is not None
 
     def recalibrate(self) -> None:
         """Take the driver's neutral anew, from the next frame on."""

@@ -1,0 +1,46 @@
+"""``x2c-edge replay``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from x2c_edge.cli import options as o
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(metavar="FILE.mcap", help="Made by run --record.")],
+    link: o.Links = None,
+    rate: o.Rate = None,
+    fast: o.Fast = False,
+    save_video: o.SaveVideo = None,
+    duration: o.Duration = None,
+    config: o.Config = None,
+) -> None:
+    """Drive the robot with what an earlier run saw.
+
+    The recorded expressions, not the recorded commands, go through the range, speed and staleness limits of
+    this run, at their own pace. Neither PyTorch nor a model pack is needed. Ctrl-C eases to neutral first.
+    """
+    options = locals()
+    from x2c_edge.cli.live_panel import panel_for
+    from x2c_edge.cli.run import stop_on_signals
+    from x2c_edge.runtime.replay import Replay
+    from x2c_edge.runtime.steering import Outputs
+
+    settings = o.settings_from(options)
+    panel = panel_for(sys.stderr, keys=())
+    outputs = Outputs(fast=fast, save_video=save_video, duration_s=duration)
+    session = Replay(file, settings, outputs, panel.update)
+    stop_on_signals(session)
+    with panel:
+        try:
+            session.run()
+        finally:
+            panel.finish(session.snapshot())
+    if session.recorded.cut_short:
+        frames = session.recorded.status().frames
+        print(f"{file}: the recording is cut short; its {frames} frames were replayed", file=sys.stderr)
