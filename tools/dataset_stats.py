@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import cv2
 import numpy as np
 import typer
 from numpy.typing import NDArray
@@ -17,21 +16,15 @@ from numpy.typing import NDArray
 from tools import _bench
 from tools._errors import user_errors
 from tools.pair_dataset import Division, PairDataset
-from tools.pair_shards import written_beside
 from x2c_edge.controls import CONTROLS, Control
-from x2c_edge.errors import NotFoundError, UserError
-from x2c_edge.record.drawing import Colour, fill, put_text
+from x2c_edge.errors import UserError
+from x2c_edge.record.drawing import fill, put_text
+from x2c_edge.record.plots import BARS, GRID, INK, MARK, PAPER, SOFT, save_plot
 
 COLUMNS = 6
 PANEL_WIDTH, PANEL_HEIGHT = 250, 150
 MARGIN = 22
 BINS = 60
-PAPER: Colour = (255, 255, 255)
-INK: Colour = (40, 36, 33)
-SOFT: Colour = (115, 110, 105)
-GRID: Colour = (225, 222, 220)
-BARS: Colour = (233, 180, 86)
-NEUTRAL_LINE: Colour = (0, 94, 213)
 
 
 def whole(folder: Path) -> NDArray[np.float32]:
@@ -80,7 +73,7 @@ def _panel(
         fill(image, x, min(bottom - heights[i], bottom - 1), x + width / BINS, bottom, BARS)
     fill(image, left, bottom, left + width, bottom + 1, GRID)
     neutral = left + round(width * (control.neutral - low) / (high - low))
-    fill(image, neutral, top + 10, neutral + 2, bottom + 4, NEUTRAL_LINE)
+    fill(image, neutral, top + 10, neutral + 2, bottom + 4, MARK)
     put_text(image, f"{low:.2g}", left, bottom + 13, 9, SOFT)
     put_text(image, f"{high:.2g}", left + width, bottom + 13, 9, SOFT, align="right")
 
@@ -112,24 +105,12 @@ def main(
         text = f"{summary(folder, controls)}\n\n{table(controls)}"
         typer.echo(text)
         if plot_file is not None:
-            _save(plot_file, plot(controls))
+            save_plot(plot_file, plot(controls), make_folder=True)
     if write is not None:
         if plot_file is not None:
             link = os.path.relpath(plot_file, write.parent)
             text += f"\n![Distribution of the 30 controls]({link})\n"
         _bench.replace_section(write, "dataset", f"`python -m tools.dataset_stats`: {text}")
-
-
-def _save(path: Path, image: NDArray[np.uint8]) -> None:
-    encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with written_beside(path) as file:
-            file.write(encoded.tobytes())
-    except OSError as error:
-        raise NotFoundError(
-            f"{path}: {error.strerror}; give --plot a place that can be written to"
-        ) from error
 
 
 if __name__ == "__main__":

@@ -12,33 +12,21 @@ from numpy.typing import NDArray
 
 from tools.mapping_errors import Errors
 from x2c_edge.controls import CONTROLS
-from x2c_edge.errors import NotFoundError
-from x2c_edge.record.drawing import Colour, Image, fill, put_text
+from x2c_edge.record.drawing import GREEN, ORANGE, SKY, VERMILLION, YELLOW, Colour, Image, fill, put_text
+from x2c_edge.record.plots import BLUE, GRID, INK, PAPER, PURPLE, SOFT, save_plot
 
 WIDTH: Final = 1200
 _LEFT, _RIGHT, _TOP, _ROW = 270, 1160, 130, 30
 _K: Final = 2  # drawn so much larger than it is kept
-_PAPER: Final[Colour] = (255, 255, 255)
-_INK: Final[Colour] = (40, 36, 33)
-_SOFT: Final[Colour] = (115, 110, 105)
-_GRID: Final[Colour] = (234, 232, 230)
-# Okabe and Ito's colour-blind-safe hues, BGR. The first method is drawn as a bar.
+# Colour-blind-safe hues. The first method is drawn as a bar.
 _COLOURS: Final[tuple[Colour, ...]] = (
-    (178, 114, 0), (0, 94, 213), (115, 158, 0), (167, 121, 204), (0, 159, 230), (233, 180, 86), (60, 60, 60),
-    (66, 228, 240),
+    BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, (60, 60, 60), YELLOW,
 )  # fmt: skip
 
 
 def write_errors_plot(path: Path, results: Mapping[str, Errors], title: str) -> None:
     """Save ``draw_errors`` as a PNG; NotFoundError when the place cannot be written to."""
-    content = cv2.imencode(".png", draw_errors(results, title), [cv2.IMWRITE_PNG_COMPRESSION, 9])[1]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.tobytes())
-    except OSError as error:
-        raise NotFoundError(
-            f"{path}: cannot write the plot there ({error.strerror}); choose another place"
-        ) from None
+    save_plot(path, draw_errors(results, title), make_folder=True)
 
 
 def draw_errors(results: Mapping[str, Errors], title: str) -> Image:
@@ -47,7 +35,7 @@ def draw_errors(results: Mapping[str, Errors], title: str) -> Image:
     Dots beyond the axis are drawn at its end. Returns (H, 1200, 3) uint8 BGR.
     """
     height = _TOP + _ROW * len(CONTROLS) + 60
-    sheet = np.full((height * _K, WIDTH * _K, 3), _PAPER, np.uint8)
+    sheet = np.full((height * _K, WIDTH * _K, 3), PAPER, np.uint8)
     bottom = _TOP + _ROW * len(CONTROLS)
     widest = _widest(results)
 
@@ -57,28 +45,28 @@ def draw_errors(results: Mapping[str, Errors], title: str) -> Image:
     def text(content: str, at: tuple[float, float], size: float, colour: Colour, align: str = "left") -> None:
         put_text(sheet, content, at[0] * _K, at[1] * _K, size * _K, colour, align=align, thickness=_K)  # type: ignore[arg-type]
 
-    text(title, (30, 34), 15, _INK)
+    text(title, (30, 34), 15, INK)
     at = 30.0
     for (name, errors), colour in zip(results.items(), _COLOURS, strict=False):
         fill(sheet, at * _K, 66 * _K, (at + 11) * _K, 77 * _K, colour)
         label = f"{name} {errors.sample.mean:.3f}"
-        text(label, (at + 17, 72), 10, _INK)
+        text(label, (at + 17, 72), 10, INK)
         at += 17 + 9.2 * len(label) + 14
     step = _nice(widest / 6)
     for tick in np.arange(0, widest, step):
-        fill(sheet, x(tick) * _K, _TOP * _K, x(tick) * _K + 1, bottom * _K, _GRID)
-        text(f"{tick:g}", (x(tick), bottom + 15), 10, _SOFT, "centre")
-    text("mean absolute error, paper units (gaze, head and neck: radians)", (_LEFT, bottom + 40), 10, _SOFT)
+        fill(sheet, x(tick) * _K, _TOP * _K, x(tick) * _K + 1, bottom * _K, GRID)
+        text(f"{tick:g}", (x(tick), bottom + 15), 10, SOFT, "centre")
+    text("mean absolute error, paper units (gaze, head and neck: radians)", (_LEFT, bottom + 40), 10, SOFT)
     for control in CONTROLS:
         y = _TOP + _ROW * (control.index + 0.5)
-        text(control.name, (_LEFT - 12, y), 10, _INK, "right")
+        text(control.name, (_LEFT - 12, y), 10, INK, "right")
         for place, errors in enumerate(results.values()):
             value, colour = float(errors.control[control.index]), _COLOURS[place % len(_COLOURS)]
             if place == 0:
                 fill(sheet, _LEFT * _K, (y - 8) * _K, max(x(value), _LEFT + 1) * _K, (y + 8) * _K, colour)
             else:
                 centre = (round(x(value) * _K), round(y * _K))
-                cv2.circle(sheet, centre, 5 * _K, _PAPER, -1, cv2.LINE_AA)
+                cv2.circle(sheet, centre, 5 * _K, PAPER, -1, cv2.LINE_AA)
                 cv2.circle(sheet, centre, 4 * _K, colour, -1, cv2.LINE_AA)
     small = cv2.resize(sheet, (WIDTH, height), interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.uint8)

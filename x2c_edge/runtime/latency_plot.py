@@ -10,22 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from x2c_edge.errors import NotFoundError
 from x2c_edge.record.drawing import Align, Colour, Image, fill, put_text, shortened, text_width
+from x2c_edge.record.plots import BARS, BLUE, GRID, INK, MARK, PALE_BLUE, PAPER, SOFT, save_plot
 from x2c_edge.runtime.latency import END_TO_END, Histogram, LatencyBook, LatencyRow
 
 WIDTH: Final = 1400
 HEIGHT: Final = 900
 
-_PAPER: Final[Colour] = (255, 255, 255)
-_INK: Final[Colour] = (40, 36, 33)
-_SOFT: Final[Colour] = (115, 110, 105)
-_GRID: Final[Colour] = (234, 232, 230)
-# Okabe and Ito's colour-blind-safe hues, BGR; the longer the bar, the paler.
-_P50: Final[Colour] = (178, 114, 0)
-_P95: Final[Colour] = (233, 180, 86)
-_P99: Final[Colour] = (247, 226, 192)
-_BUDGET: Final[Colour] = (0, 94, 213)
+# The longer the bar, the paler.
+_P50, _P95, _P99 = BLUE, BARS, PALE_BLUE
 
 _LEFT: Final = 230
 _BARS_RIGHT: Final = 1120
@@ -43,14 +36,7 @@ _NARROWEST_BIN: Final = 0.02  # natural logarithm; one bucket of a histogram is 
 
 def write_latency_plot(path: str | Path, book: LatencyBook, *, budget_ms: float, title: str) -> None:
     """Save ``draw_latency`` as a PNG. Raises ``NotFoundError`` when the place cannot be written to."""
-    encoded = cv2.imencode(".png", draw_latency(book, budget_ms=budget_ms, title=title))[1]
-    try:
-        Path(path).write_bytes(encoded.tobytes())
-    except OSError as error:
-        raise NotFoundError(
-            f"{path}: cannot write the plot there ({error.strerror}); "
-            "choose an existing folder that you may write to"
-        ) from None
+    save_plot(path, draw_latency(book, budget_ms=budget_ms, title=title))
 
 
 def draw_latency(book: LatencyBook, *, budget_ms: float, title: str) -> Image:
@@ -60,8 +46,8 @@ def draw_latency(book: LatencyBook, *, budget_ms: float, title: str) -> Image:
     Returns (900, 1400, 3) uint8 BGR. What was never timed is left out.
     """
     sheet = _Sheet()
-    sheet.text(title, 40, 42, 19, _INK, bold=True)
-    sheet.text(_summary(book), 40, 78, 12, _SOFT)
+    sheet.text(title, 40, 42, 19, INK, bold=True)
+    sheet.text(_summary(book), 40, 78, 12, SOFT)
     rows = [row for row in book.rows() if row.count and (row.name in book.stages or row.name in END_TO_END)]
     _draw_bars(sheet, rows, budget_ms)
     if book.capture_to_wire.count:
@@ -76,7 +62,7 @@ class _Sheet:
 
     def __init__(self) -> None:
         size = HEIGHT * _SUPERSAMPLE, WIDTH * _SUPERSAMPLE, 3
-        self._large: Image = np.full(size, _PAPER, dtype=np.uint8)
+        self._large: Image = np.full(size, PAPER, dtype=np.uint8)
 
     def text(
         self,
@@ -118,7 +104,7 @@ def _summary(book: LatencyBook) -> str:
 
 
 def _draw_bars(sheet: _Sheet, rows: list[LatencyRow], budget_ms: float) -> None:
-    sheet.text("Time per stage, and end to end", 40, _BARS_TOP - 42, 14, _INK)
+    sheet.text("Time per stage, and end to end", 40, _BARS_TOP - 42, 14, INK)
     longest = max([budget_ms, *(row.p99 for row in rows)]) * 1.06
 
     def x(ms: float) -> float:
@@ -126,9 +112,9 @@ def _draw_bars(sheet: _Sheet, rows: list[LatencyRow], budget_ms: float) -> None:
 
     _bars_legend(sheet)
     for tick in _linear_ticks(longest):
-        sheet.vertical(x(tick), _BARS_TOP, _BARS_BOTTOM, _GRID)
-        sheet.text(f"{tick:g}", x(tick), _BARS_BOTTOM + 16, 11, _SOFT, "centre")
-    sheet.text("milliseconds", (_LEFT + _BARS_RIGHT) / 2, _BARS_BOTTOM + 40, 11, _SOFT, "centre")
+        sheet.vertical(x(tick), _BARS_TOP, _BARS_BOTTOM, GRID)
+        sheet.text(f"{tick:g}", x(tick), _BARS_BOTTOM + 16, 11, SOFT, "centre")
+    sheet.text("milliseconds", (_LEFT + _BARS_RIGHT) / 2, _BARS_BOTTOM + 40, 11, SOFT, "centre")
 
     # The gap between the stages and the end-to-end times is half a row.
     pitch = min((_BARS_BOTTOM - _BARS_TOP) / (len(rows) + 0.5), _TALLEST_ROW)
@@ -138,36 +124,36 @@ def _draw_bars(sheet: _Sheet, rows: list[LatencyRow], budget_ms: float) -> None:
     for row in rows:
         if in_stages and row.name in END_TO_END:
             in_stages = False
-            sheet.fill(40, y - pitch / 4, WIDTH - 40, y - pitch / 4 + 1, _GRID)
+            sheet.fill(40, y - pitch / 4, WIDTH - 40, y - pitch / 4 + 1, GRID)
             y += pitch / 2
-        sheet.text(row.name.replace("_", " "), _LEFT - 12, y, text, _INK, "right")
+        sheet.text(row.name.replace("_", " "), _LEFT - 12, y, text, INK, "right")
         half = pitch * 0.33
         for value, colour in ((row.p99, _P99), (row.p95, _P95), (row.p50, _P50)):
             sheet.fill(_LEFT, y - half, max(x(value), _LEFT + 1), y + half, colour)
         for value, column in zip((row.p50, row.p95, row.p99), _COLUMNS, strict=True):
-            sheet.text(_short(value), column, y, text, _INK, "right")
+            sheet.text(_short(value), column, y, text, INK, "right")
         y += pitch
-    sheet.vertical(_LEFT, _BARS_TOP, _BARS_BOTTOM, _SOFT)
-    sheet.vertical(x(budget_ms), _BARS_TOP - 6, _BARS_BOTTOM, _BUDGET, 2)
+    sheet.vertical(_LEFT, _BARS_TOP, _BARS_BOTTOM, SOFT)
+    sheet.vertical(x(budget_ms), _BARS_TOP - 6, _BARS_BOTTOM, MARK, 2)
     side: Align = "right" if x(budget_ms) > _LEFT + 120 else "left"
-    sheet.text(f"budget {budget_ms:g} ms", x(budget_ms), _BARS_TOP - 16, 11, _BUDGET, side)
+    sheet.text(f"budget {budget_ms:g} ms", x(budget_ms), _BARS_TOP - 16, 11, MARK, side)
 
 
 def _bars_legend(sheet: _Sheet) -> None:
     for name, column, colour in zip(("p50", "p95", "p99"), _COLUMNS, (_P50, _P95, _P99), strict=True):
-        sheet.text(name, column, _BARS_TOP - 16, 11, _SOFT, "right")
+        sheet.text(name, column, _BARS_TOP - 16, 11, SOFT, "right")
         sheet.fill(column - 48, _BARS_TOP - 21, column - 36, _BARS_TOP - 10, colour)
-    sheet.text("ms", _COLUMNS[-1] + 8, _BARS_TOP - 16, 11, _SOFT)
+    sheet.text("ms", _COLUMNS[-1] + 8, _BARS_TOP - 16, 11, SOFT)
 
 
 def _draw_distribution(
     sheet: _Sheet, histogram: Histogram, name: str, counted: str, budget_ms: float
 ) -> None:
-    sheet.text(f"{name}: all {counted} of the run", 40, _CURVE_TOP - 84, 14, _INK)
+    sheet.text(f"{name}: all {counted} of the run", 40, _CURVE_TOP - 84, 14, INK)
     edges_ns, below = histogram.cumulative()
     if below[-1] == 0:
         middle = (_LEFT + _CURVE_RIGHT) / 2, (_CURVE_TOP + _CURVE_BOTTOM) / 2
-        sheet.text("nothing was timed", *middle, 14, _SOFT, "centre")
+        sheet.text("nothing was timed", *middle, 14, SOFT, "centre")
         return
     shortest = edges_ns[np.searchsorted(below, 0, side="right") - 1] / 1e6
     low = max(shortest, 0.001) / 1.1
@@ -182,23 +168,23 @@ def _draw_distribution(
     counts = np.diff(np.interp(bin_edges * 1e6, edges_ns, below))
     _log_axis(sheet, counts, counted)
     for tick in _log_ticks(low, high):
-        sheet.vertical(x(tick), _CURVE_TOP, _CURVE_BOTTOM, _GRID)
-        sheet.text(f"{tick:g}", x(tick), _CURVE_BOTTOM + 16, 11, _SOFT, "centre")
+        sheet.vertical(x(tick), _CURVE_TOP, _CURVE_BOTTOM, GRID)
+        sheet.text(f"{tick:g}", x(tick), _CURVE_BOTTOM + 16, 11, SOFT, "centre")
     top = float(counts.max())
     for first, last, count in zip(bin_edges, bin_edges[1:], counts, strict=False):
         if count > 0:
             sheet.fill(x(first) + 0.5, _count_y(count, top), x(last), _CURVE_BOTTOM, _P95)
-    sheet.fill(_LEFT, _CURVE_BOTTOM, _CURVE_RIGHT, _CURVE_BOTTOM + 1, _SOFT)
+    sheet.fill(_LEFT, _CURVE_BOTTOM, _CURVE_RIGHT, _CURVE_BOTTOM + 1, SOFT)
     sheet.text(
-        "milliseconds (logarithmic)", (_LEFT + _CURVE_RIGHT) / 2, _CURVE_BOTTOM + 42, 11, _SOFT, "centre"
+        "milliseconds (logarithmic)", (_LEFT + _CURVE_RIGHT) / 2, _CURVE_BOTTOM + 42, 11, SOFT, "centre"
     )
 
     marks = zip(("p50", "p95", "p99"), histogram.percentiles(50, 95, 99), strict=True)
-    labels = [(f"{name} {_short(ns / 1e6)} ms", ns / 1e6, _INK) for name, ns in marks]
-    labels.append((f"budget {budget_ms:g} ms", budget_ms, _BUDGET))
+    labels = [(f"{name} {_short(ns / 1e6)} ms", ns / 1e6, INK) for name, ns in marks]
+    labels.append((f"budget {budget_ms:g} ms", budget_ms, MARK))
     for line, (label, ms, colour) in enumerate(labels):
         y = _CURVE_TOP - 54 + 17 * line
-        sheet.vertical(x(ms), y - 7, _CURVE_BOTTOM, colour, 2 if colour == _BUDGET else 1)
+        sheet.vertical(x(ms), y - 7, _CURVE_BOTTOM, colour, 2 if colour == MARK else 1)
         fits = x(ms) + 6 + text_width(label, 11) < _CURVE_RIGHT
         sheet.text(label, x(ms) + (6 if fits else -6), y, 11, colour, "left" if fits else "right")
 
@@ -213,11 +199,11 @@ def _log_axis(sheet: _Sheet, counts: NDArray[np.float64], counted: str) -> None:
     top = float(counts.max())
     for power in range(int(math.log10(max(top, 1.0))) + 1):
         y = _count_y(10.0**power, top)
-        sheet.fill(_LEFT, y, _CURVE_RIGHT, y + 1, _GRID)
-        sheet.text(f"{10**power}", _LEFT - 10, y, 11, _SOFT, "right")
+        sheet.fill(_LEFT, y, _CURVE_RIGHT, y + 1, GRID)
+        sheet.text(f"{10**power}", _LEFT - 10, y, 11, SOFT, "right")
     middle = (_CURVE_TOP + _CURVE_BOTTOM) / 2
-    sheet.text(counted, 40, middle - 9, 11, _SOFT)
-    sheet.text("(logarithmic)", 40, middle + 9, 11, _SOFT)
+    sheet.text(counted, 40, middle - 9, 11, SOFT)
+    sheet.text("(logarithmic)", 40, middle + 9, 11, SOFT)
 
 
 def _short(ms: float) -> str:

@@ -1,0 +1,36 @@
+"""Dark ink on white paper: what the plots have in common. Drawn with OpenCV and NumPy alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import cv2
+
+from x2c_edge.errors import NotFoundError
+from x2c_edge.record.drawing import SKY, VERMILLION, Colour, Image
+
+PAPER: Final[Colour] = (255, 255, 255)
+INK: Final[Colour] = (40, 36, 33)
+SOFT: Final[Colour] = (115, 110, 105)
+GRID: Final[Colour] = (234, 232, 230)
+# Okabe and Ito's hues, BGR, as those of ``drawing``.
+BLUE: Final[Colour] = (178, 114, 0)
+PALE_BLUE: Final[Colour] = (247, 226, 192)
+PURPLE: Final[Colour] = (167, 121, 204)
+BARS: Final = SKY
+MARK: Final = VERMILLION  # a limit, or what is compared with
+
+
+def save_plot(path: str | Path, image: Image, *, make_folder: bool = False) -> None:
+    """Write a PNG, into a new folder if ``make_folder``. NotFoundError when it cannot be written there."""
+    encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1]
+    try:
+        if make_folder:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_bytes(encoded.tobytes())
+    except OSError as error:
+        raise NotFoundError(
+            f"{path}: cannot write the plot there ({error.strerror}); "
+            "choose an existing folder that you may write to"
+        ) from None
