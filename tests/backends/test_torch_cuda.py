@@ -22,7 +22,9 @@ from x2c_edge.backends.device_runner import Launch
 from x2c_edge.backends.torch_backend import TorchBackend, TorchCudaBackend
 from x2c_edge.errors import NotFoundError
 from x2c_edge.face.crop_geometry import affine_from_box
+from x2c_edge.face.follow import FaceFollower, FollowSettings
 from x2c_edge.frames import FaceCrop, Frame
+from x2c_edge.nets.landmarks import LANDMARK_IDS
 from x2c_edge.pipelines import single_stage, two_stage
 from x2c_edge.pipelines.reference import Reference
 from x2c_edge.pipelines.two_stage import TwoStagePipeline
@@ -92,6 +94,24 @@ def test_controls_are_the_cpu_s(pack, crops, monkeypatch, half: bool, tolerance:
     np.testing.assert_allclose(controls(pipeline, crops), expected, atol=tolerance, rtol=0)
     assert torch_cuda.captures == 1
     assert backend.device == f"card, PyTorch {'fp16' if half else 'fp32'}"
+
+
+def test_the_default_pack_in_fp16(real_pack: str, portrait: np.ndarray, monkeypatch: pytest.MonkeyPatch):
+    """Two of its nets look twice and take float32 pixels between nets that do not."""
+    found = packs.open_pack(real_pack)
+    on_cpu = TwoStagePipeline(found, TorchBackend(1))
+    follower = FaceFollower(LANDMARK_IDS, FollowSettings(on_cpu.crop_size, on_cpu.crop_scale))
+    crop = follower.locate(Frame(0, 0, portrait))
+    assert crop is not None
+    assert on_cpu.measure(crop).presence > 0.9
+    expected = controls(on_cpu, [crop])
+    cuda = FakeCuda(immediate=True)
+    for module in (single_stage, two_stage):
+        monkeypatch.setattr(module, "_kernels", cuda)
+    pipeline = TwoStagePipeline(found, TorchCudaBackend(CARD, half=True, cuda=cuda, torch_cuda=OnCpu()))
+    assert pipeline._face.dtype == pipeline._picture.dtype == np.float32
+    assert pipeline._image.dtype == np.float16
+    np.testing.assert_allclose(controls(pipeline, [crop]), expected, atol=0.03, rtol=0)
 
 
 def test_a_net_that_does_not_take_the_shape(pack):
