@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.command_lines import check_safe
 from tests.e2e.edge import EDGE, Run, clip
 from tests.e2e.test_links_e2e import Sim, free_port
-from tests.e2e.test_run import check_safe, neutral, start, wait_until_following
+from tests.e2e.test_run import neutral, start, wait_until_following
 from tests.record.recordings import FACTS, seen, write
 
 

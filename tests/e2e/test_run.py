@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.command_lines import check_safe
 from tests.e2e.edge import EDGE, Run, clip
-from x2c_edge.controls import NAMES, NEUTRAL, SAFE_HIGH, SAFE_LOW, SLEW
+from x2c_edge.controls import NAMES, NEUTRAL
 from x2c_edge.links.codec import CmdU16, SerialParser
 
 Lines = list[dict[str, Any]]
@@ -25,16 +26,6 @@ Lines = list[dict[str, Any]]
 
 def read(path: Path) -> Lines:
     return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def check_safe(lines: Lines) -> None:
-    """Finite, in range, and no step beyond the slew limit for the time between the lines."""
-    values = np.array([[line["controls"][name] for name in NAMES] for line in lines])
-    assert np.isfinite(values).all()
-    assert (values >= SAFE_LOW - 1e-12).all()
-    assert (values <= SAFE_HIGH + 1e-12).all()
-    dt = np.diff([line["t_send_ns"] for line in lines]) / 1e9
-    assert (np.abs(np.diff(values, axis=0)) <= SLEW * np.minimum(dt, 0.1)[:, None] + 1e-9).all()
 
 
 def neutral(line: dict[str, Any]) -> bool:

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.command_lines import check_safe, values_of
 from tests.record.recordings import FACTS, seen, smooth, write
 from x2c_edge.config import load
-from x2c_edge.controls import NAMES, NEUTRAL, SAFE_HIGH, SAFE_LOW, SLEW
+from x2c_edge.controls import NEUTRAL
 from x2c_edge.errors import FaultError, NotFoundError
 from x2c_edge.frames import Expression
 from x2c_edge.runtime.replay import Replay
@@ -29,15 +30,11 @@ def replayed(recording: Path, out: Path, outputs: Outputs = FAST, **run: object)
     return out.read_bytes()
 
 
-def check_safe(data: bytes) -> list[dict]:
-    """Finite, in range, no step beyond the slew limit, at rest at the end."""
+def check_whole(data: bytes) -> list[dict]:
+    """Safe, and at rest at the end."""
     lines = [json.loads(line) for line in data.splitlines()]
-    values = np.array([[line["controls"][name] for name in NAMES] for line in lines])
-    assert np.isfinite(values).all()
-    assert (values >= SAFE_LOW - 1e-12).all()
-    assert (values <= SAFE_HIGH + 1e-12).all()
-    dt = np.diff([line["t_send_ns"] for line in lines]) / 1e9
-    assert (np.abs(np.diff(values, axis=0)) <= SLEW * np.minimum(dt, 0.1)[:, None] + 1e-9).all()
+    check_safe(lines)
+    values = values_of(lines)
     assert lines[-1]["state"] == "STOPPED"
     np.testing.assert_array_equal(values[-1], values[-2])
     np.testing.assert_allclose(values[-1], NEUTRAL, atol=1e-6)
@@ -70,7 +67,7 @@ def test_a_live_recording_replays_what_was_seen(settings, reference_file: Path, 
     session.run()
     assert session.recording.frames == session.loop.processed
     assert session.recording.commands == session.supervisor.counters.commands
-    lines = check_safe(replayed(recording, out))
+    lines = check_whole(replayed(recording, out))
     followed = {line["frame_seq"] for line in lines if line["frame_seq"] is not None}
     assert len(followed) == session.recording.frames
     assert lines[0]["t_send_ns"] == 0
@@ -97,14 +94,14 @@ def hostile(count: int) -> list:
 @pytest.mark.parametrize("clock", ["file", "monotonic"])
 def test_a_hostile_recording_stays_inside_the_limits(tmp_path: Path, clock: str):
     recording = write(tmp_path / "a.mcap", hostile(150), FACTS | {"clock": clock}, pictures=False)
-    lines = check_safe(replayed(recording, tmp_path / "a.jsonl"))
+    lines = check_whole(replayed(recording, tmp_path / "a.jsonl"))
     assert "FOLLOWING" in {line["state"] for line in lines}
 
 
 def test_a_live_replay_of_a_hostile_recording_does_too(tmp_path: Path):
     recording = write(tmp_path / "a.mcap", hostile(30), pictures=False)
     outputs = Outputs()
-    check_safe(replayed(recording, tmp_path / "a.jsonl", outputs, budget_ms=300.0))
+    check_whole(replayed(recording, tmp_path / "a.jsonl", outputs, budget_ms=300.0))
 
 
 def test_values_that_are_never_finite_end_in_fault_and_at_rest(tmp_path: Path):
@@ -114,14 +111,14 @@ def test_values_that_are_never_finite_end_in_fault_and_at_rest(tmp_path: Path):
     )
     with pytest.raises(FaultError, match="not finite"):
         replayed(recording, tmp_path / "a.jsonl")
-    check_safe((tmp_path / "a.jsonl").read_bytes())
+    check_whole((tmp_path / "a.jsonl").read_bytes())
 
 
 def test_a_reference_that_was_taken_anew_means_neutral_in_between(tmp_path: Path):
     sights = smooth(90)
     for k in range(30, 60):
         sights[k] = replace(sights[k], expression=None, has_reference=False)
-    lines = check_safe(replayed(write(tmp_path / "a.mcap", sights), tmp_path / "a.jsonl"))
+    lines = check_whole(replayed(write(tmp_path / "a.mcap", sights), tmp_path / "a.jsonl"))
     states = [line["state"] for line in lines]
     order = [state for k, state in enumerate(states) if k == 0 or states[k - 1] != state]
     assert order == ["FOLLOWING", "NEUTRAL", "FOLLOWING", "STOPPED"]
@@ -134,7 +131,7 @@ def test_damage_in_the_middle_sends_the_robot_home_first(tmp_path: Path):
     recording.write_bytes(data)
     with pytest.raises(NotFoundError, match="damaged at byte"):
         replayed(recording, tmp_path / "a.jsonl")
-    assert "FOLLOWING" in {line["state"] for line in check_safe((tmp_path / "a.jsonl").read_bytes())}
+    assert "FOLLOWING" in {line["state"] for line in check_whole((tmp_path / "a.jsonl").read_bytes())}
 
 
 @pytest.mark.parametrize("fast", [True, False])
@@ -143,14 +140,14 @@ def test_stop_eases_to_neutral(tmp_path: Path, fast: bool):
     tree = load(None, {"run": {"link": (f"jsonl:{out}",), "budget_ms": 1000.0}, "safety": {"ease": 0.1}})
     replay = Replay(recording, tree, Outputs(fast=fast), lambda snapshot: snapshot.frames and replay.stop())
     replay.run()
-    lines = check_safe(out.read_bytes())
+    lines = check_whole(out.read_bytes())
     assert max(line["frame_seq"] or 0 for line in lines) < 250
     assert not [thread for thread in threading.enumerate() if thread.name in ("capture", "vision", "mcap")]
 
 
 def test_a_replay_ends_after_its_duration(tmp_path: Path):
     recording = write(tmp_path / "a.mcap", smooth(90), pictures=False)
-    lines = check_safe(replayed(recording, tmp_path / "a.jsonl", Outputs(fast=True, duration_s=1.0)))
+    lines = check_whole(replayed(recording, tmp_path / "a.jsonl", Outputs(fast=True, duration_s=1.0)))
     assert max(line["frame_seq"] or 0 for line in lines) == 30
 
 
@@ -218,14 +215,14 @@ app()
         env={"PATH": "", "X2C_EDGE_PACKS": "", "XDG_DATA_HOME": str(tmp_path), "HOME": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    check_safe(done.stdout.encode())
+    check_whole(done.stdout.encode())
 
 
 def test_expressions_of_a_recording_carry_the_run_s_time(tmp_path: Path):
     """A live replay is as late as a camera would be, whatever the clock of the recording said."""
     old = [replace(s, t_capture_ns=s.t_capture_ns + 10**15) for s in smooth(20)]
     recording = write(tmp_path / "a.mcap", old, FACTS | {"clock": "monotonic"}, pictures=False)
-    lines = check_safe(replayed(recording, tmp_path / "a.jsonl", Outputs(), budget_ms=300.0))
+    lines = check_whole(replayed(recording, tmp_path / "a.jsonl", Outputs(), budget_ms=300.0))
     ages = [line["t_send_ns"] - line["t_capture_ns"] for line in lines if line["state"] == "FOLLOWING"]
     assert ages
     assert all(0 <= age < 150e6 for age in ages)
