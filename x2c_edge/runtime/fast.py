@@ -14,7 +14,7 @@ from x2c_edge.links.base import Link
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.live import TELEMETRY_PERIOD_S
 from x2c_edge.runtime.recorder import RunRecorder
-from x2c_edge.runtime.vision import Eyes, Sight
+from x2c_edge.runtime.vision import Eyes, tell
 from x2c_edge.safety.supervisor import Supervisor
 
 CLOSE_TIMEOUT_S: Final = 20.0  # longer than live: a link to a file waits rather than drops
@@ -45,7 +45,6 @@ class FastRun:
         self._duration_ns = None if duration_s is None else round(duration_s * 1e9)
         self._max_frames = max_frames
         self._stop = False
-        self._had_reference = False
         self._now_ns = 0
         self._start_s = time.monotonic()
         self._end_s: float | None = None
@@ -83,6 +82,7 @@ class FastRun:
             self._end_s = time.monotonic()
 
     def _frames(self) -> None:
+        had_reference = False
         while not self._stop:
             start_ns = time.monotonic_ns()
             try:
@@ -98,7 +98,8 @@ class FastRun:
             while frame.t_capture_ns - self._now_ns > self._period_ns:
                 self._tick(self._now_ns + self._period_ns)
             sight = self._vision.process(frame, self._gear)
-            self._tell(sight, frame.t_capture_ns)
+            tell(sight, self._supervisor, had_reference, frame.t_capture_ns)
+            had_reference = sight.has_reference
             self._tick(frame.t_capture_ns)
             done_ns = time.monotonic_ns()
             if sight.landmarks is not None:
@@ -113,17 +114,6 @@ class FastRun:
                 self._on_telemetry()
             if self._max_frames is not None and self.processed >= self._max_frames:
                 return
-
-    def _tell(self, sight: Sight, now_ns: int) -> None:
-        if sight.has_reference and not self._had_reference:
-            self._supervisor.reference_ready(now_ns)
-        elif self._had_reference and not sight.has_reference:
-            self._supervisor.reference_lost()
-        self._had_reference = sight.has_reference
-        if sight.expression is not None:
-            self._supervisor.offer(sight.expression, now_ns)
-        elif sight.landmarks is None:
-            self._supervisor.face_lost(now_ns)
 
     def _tick(self, now_ns: int) -> None:
         self._now_ns = max(self._now_ns, now_ns)

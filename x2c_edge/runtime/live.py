@@ -20,7 +20,7 @@ from x2c_edge.runtime.governor import Governor
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.mailbox import Mailbox
 from x2c_edge.runtime.recorder import RunRecorder
-from x2c_edge.runtime.vision import Eyes, Sight
+from x2c_edge.runtime.vision import Eyes, Sight, tell
 from x2c_edge.safety.supervisor import Supervisor
 
 READ_TIMEOUT_S: Final = 0.1
@@ -194,15 +194,8 @@ class LiveRun:
                 supervisor.begin_stop(now_ns)
             sight = self._sights.take(0.0)
             if sight is not None:
-                if sight.has_reference and not had_reference:
-                    supervisor.reference_ready(now_ns)
-                elif had_reference and not sight.has_reference:
-                    supervisor.reference_lost()
+                tell(sight, supervisor, had_reference, now_ns)
                 had_reference = sight.has_reference
-                if sight.expression is not None:
-                    supervisor.offer(sight.expression, now_ns)
-                elif sight.landmarks is None:
-                    supervisor.face_lost(now_ns)
             command = supervisor.tick(now_ns)
             if command is not None:
                 self._send(command)
