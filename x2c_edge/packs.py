@@ -65,6 +65,11 @@ class NetSpec:
             raise NotFoundError(f"{self.file}: its manifest gives no input for '{self.arch}'; get it again")
         return self.input
 
+    @property
+    def looks_twice(self) -> bool:
+        """Whether it cuts patches from its picture, at positions that float16 is too coarse for."""
+        return bool(self.config.get("sizes", self.config).get("patch_widths"))
+
 
 @dataclass(frozen=True, slots=True)
 class PackFile:

@@ -172,9 +172,7 @@ class TwoStagePipeline:
         zoom = 2 ** len(generator["up_widths"]) * int(generator["shuffle"])
         k, bins = int(motion["keypoints"]), int(motion["bins"])
         face, picture = self._face_input.size, self._mapping_input.size
-        # A second look at the eyes and the mouth cuts patches at positions that float16 is too coarse for.
-        reads_once = pack.nets["mapping"].config.get("trunk") != "look"
-        self._face = backend.buffer((1, 3, face, face), narrow=not motion.get("patch_widths"))
+        self._face = backend.buffer((1, 3, face, face), narrow=not pack.nets["motion"].looks_twice)
         self._face_affine = backend.buffer((2, 3), dtype=np.float64)
         self._heads = backend.buffer((1, 3 * bins + 6 * k + 4))
         self._columns = np.cumsum([0, bins, bins, bins, 3, 3 * k, 1]).tolist()
@@ -193,7 +191,7 @@ class TwoStagePipeline:
         self._warped = backend.buffer((1, channels, height, width), narrow=True)
         self._moved = backend.buffer((1, int(warping["out_channels"]), height, width), narrow=True)
         self._image = backend.buffer((1, 3, zoom * height, zoom * width), narrow=True)
-        self._picture = backend.buffer((1, 3, picture, picture), narrow=reads_once)
+        self._picture = backend.buffer((1, 3, picture, picture), narrow=not pack.nets["mapping"].looks_twice)
         self._raw = backend.buffer((1, N_CONTROLS))
         self._raw_out = backend.outlet(self._raw[0])
         self._values = np.zeros(N_CONTROLS)
