@@ -7,9 +7,9 @@ then shows the nearest that it can. Chunks have seeds of their own, so the proce
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -42,10 +42,14 @@ class RobotPairs:
         """A part of the pairs."""
         return RobotPairs(self.controls[some], self.angles[some], self.values[some], self.pictures[some])
 
+    @staticmethod
+    def joined(parts: Sequence[RobotPairs]) -> RobotPairs:
+        """The pairs of all parts, in order."""
+        return RobotPairs(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(RobotPairs)))
+
     def __add__(self, other: RobotPairs) -> RobotPairs:
         """These pairs, then the others."""
-        fields = ("controls", "angles", "values", "pictures")
-        return RobotPairs(*(np.concatenate([getattr(self, f), getattr(other, f)]) for f in fields))
+        return RobotPairs.joined([self, other])
 
 
 def people(faces: FaceSet, count: int, size: int, seed: int) -> RobotPairs:
@@ -89,19 +93,14 @@ def render(count: int, size: int, seed: int, *, neck: bool = False, workers: int
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
         made: Iterator[RobotPairs] = pool.map(_chunk, jobs)
         parts = list(track(made, "rendering", total=len(jobs)))
-    return RobotPairs(
-        *(
-            np.concatenate([getattr(p, f) for p in parts])
-            for f in ("controls", "angles", "values", "pictures")
-        )
-    )
+    return RobotPairs.joined(parts)
 
 
-def cached(file: Path, count: int, size: int, seed: int, *, neck: bool = False) -> RobotPairs:
-    """``render``, kept in a file for the next time."""
+def cached(file: Path, make: Callable[[], RobotPairs]) -> RobotPairs:
+    """``make()``'s pairs, kept in a file for the next time."""
     if not file.is_file():
-        pairs = render(count, size, seed, neck=neck)
+        pairs = make()
         with written_beside(file) as out:
             np.savez(out, **vars(pairs))
     with np.load(file) as data:
-        return RobotPairs(*(data[f] for f in ("controls", "angles", "values", "pictures")))
+        return RobotPairs(*(data[f.name] for f in fields(RobotPairs)))

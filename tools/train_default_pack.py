@@ -32,7 +32,7 @@ from tools.mapping_recipe import Recipe
 from tools.mapping_training import Machine, Trained, predict, train
 from tools.pair_dataset import PairDataset, Split
 from tools.pair_shards import written_beside
-from tools.robot_pairs import RobotPairs, cached, people
+from tools.robot_pairs import RobotPairs, cached, people, render
 from tools.train_transfer import made_pictures
 from tools.two_stage_pack import Nets, write_pack
 from x2c_edge import packs
@@ -152,19 +152,20 @@ def main(
         lambda: train_transfer.train_stitching(seed, say),
     )
     assert isinstance(stitching, KeypointMlp)
-    pairs, check = split(cached(work / "transfer.npz", PAIRS, train_transfer.SIZE, 10 + seed))
+    size = train_transfer.SIZE
+    pairs, check = split(cached(work / "transfer.npz", lambda: render(PAIRS, size, 10 + seed)))
     neck, neck_check = split(
-        cached(work / "mapping.npz", NECK_PAIRS, train_transfer.SIZE, 11 + seed, neck=True)
+        cached(work / "mapping.npz", lambda: render(NECK_PAIRS, size, 11 + seed, neck=True))
     )
-    make_dataset(Settings(ANIMATION_PAIRS, train_transfer.SIZE, seed, "portrait"), work / "pairs")
-    sides = (in_memory(PairDataset(work / "pairs", side), train_transfer.SIZE) for side in SIDES)
+    make_dataset(Settings(ANIMATION_PAIRS, size, seed, "portrait"), work / "pairs")
+    sides = (in_memory(PairDataset(work / "pairs", side), size) for side in SIDES)
     played, held_out = ((side.images, side.controls) for side in sides)
     pictures = [neck.pictures, played[0], pairs.pictures]
     values = [neck.values, played[1], pairs.values]
     reader = mapping_stage(work / "mapping_rendered.json", MAPPING, pictures, values)
     posed = read_error(reader, neck_check.pictures, neck_check.values)
     say(f"mapping, MAE: poses {posed:.4f}, held-out animations {read_error(reader, *held_out):.4f}")
-    humans = people(data.load("train", folder), PEOPLE_PAIRS, train_transfer.SIZE, seed)
+    humans = cached(work / "people.npz", lambda: people(data.load("train", folder), PEOPLE_PAIRS, size, seed))
     likely = pairs.rows(slice(PEOPLE_PAIRS)) + humans
     transfer = train_transfer.Transfer.untrained(seed)
     kept(
@@ -182,7 +183,9 @@ def main(
             check=check, log=say,
         ).parts,
     )  # fmt: skip
-    strangers = people(data.load("val", folder), CHECK_PAIRS, train_transfer.SIZE, seed + 1)
+    strangers = cached(
+        work / "strangers.npz", lambda: people(data.load("val", folder), CHECK_PAIRS, size, seed + 1)
+    )
     made, made_check, made_strangers = (
         kept_pictures(work / f"made_{name}.npy", lambda part=part: made_pictures(transfer, stitching, part))
         for name, part in (("train", likely), ("check", check), ("strangers", strangers))
