@@ -9,8 +9,13 @@ NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 demo: $(STAMP)
 	$(BIN)/python -m tools.demo $(if $(CLIP),--clip "$(CLIP)")
 
+# One thread each: two workers with two each would be four on two cores. A test that kills its worker takes
+# no other with it: it is reported by name, and a new worker goes on.
+test: export OMP_NUM_THREADS = 1
+test: export CUDA_VISIBLE_DEVICES =
 test: lint
-	OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES= $(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m tools.avx2_lane -n 2
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -25,6 +25,7 @@ from torch.nn import functional as F  # noqa: N812
 from tools.mapping_pictures import Pairs, augmented, from_bytes, normalised, resized, statistics
 from tools.mapping_recipe import Recipe
 from tools.pair_shards import written_beside
+from tools.training_step import has_bfloat16, laid_out, layout_of, mixed_precision
 from x2c_edge.controls import from_robot
 from x2c_edge.errors import BadArgumentError, NotFoundError, UserError
 from x2c_edge.nets.arch import folded
@@ -53,10 +54,7 @@ class Machine:
         """Whether convolutions run in bfloat16 ("auto": where the hardware computes in it)."""
         if self.precision != "auto":
             return self.precision == "bf16"
-        if self.device.startswith("cuda"):
-            return torch.cuda.is_bf16_supported()
-        cpuinfo = Path("/proc/cpuinfo")
-        return cpuinfo.exists() and "avx512_bf16" in cpuinfo.read_text()
+        return has_bfloat16(self.device)
 
 
 def machine_here(device: str, precision: Precision, workers: int) -> Machine:
@@ -115,7 +113,8 @@ def train(
     mean, std = statistics(pairs, recipe.size)
     picture = NetInput(recipe.size, "RGB", (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), "area")
     spread = _Spread.of(recipe, pairs)
-    net = _new_net(recipe, pairs, spread, start).to(machine.device, memory_format=torch.channels_last)
+    net = laid_out(_new_net(recipe, pairs, spread, start).to(machine.device))
+    layout = layout_of(net)
     optimiser = torch.optim.AdamW(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
     first = _resume(checkpoint, recipe, machine.device, net, optimiser) if checkpoint else 0
     _agree_on(first, machine)
@@ -135,8 +134,8 @@ def train(
             generator = torch.Generator().manual_seed(_number(recipe.seed, step, machine.rank))
             x = augmented(x, generator)
         wanted = controls.to(machine.device, non_blocking=True)
-        with torch.autocast(machine.device.split(":")[0], torch.bfloat16, enabled=machine.bf16):
-            values, features, points = model(normalised(x, picture))
+        with mixed_precision(machine.device, bf16=machine.bf16):
+            values, features, points = model(normalised(x, picture).contiguous(memory_format=layout))
         loss = _loss(recipe, values.float(), features.float(), spread.taken_out(wanted), twins is not None)
         if looks is not None:
             loss = loss + _look_loss(recipe, points[: len(places)], places.to(machine.device))

@@ -26,6 +26,7 @@ from tools.evaluate_single_stage import load_net
 from tools.mapping_pictures import from_bytes, normalised
 from tools.robot_motion import code, head_angles, model_angles, robot_motion, row_rotation
 from tools.single_stage_report import EXPRESSIBLE
+from tools.training_step import laid_out, mixed_precision
 from x2c_edge import packs
 from x2c_edge.controls import NAMES, NEUTRAL
 from x2c_edge.nets import keypoints
@@ -191,13 +192,13 @@ def train(
     trainee = Trainee(CONFIG, train_set.blendshapes.shape[1])
     if start:
         start_from(trainee, start)
-    trainee = trainee.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trainee = laid_out(trainee)
     average = copy.deepcopy(trainee)
     samples = base.Batches(train_set, SIZE, seed, crop=motion_crop, negatives=0.0)
     targets = Targets(train_set)
 
     def loss(batch: dict[str, Tensor]) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             out = trainee(batch["x"])
         return targets.loss(out, batch)
 

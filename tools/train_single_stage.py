@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from tools import face_dataset as data
 from tools.face_dataset import MEAN, STD
 from tools.single_stage_report import evaluate, write_pack
+from tools.training_step import laid_out, mixed_precision
 from x2c_edge.nets.landmarks import mirror_order
 from x2c_edge.nets.single_stage import SingleStage, SingleStageConfig
 
@@ -224,13 +225,13 @@ def main(
     torch.manual_seed(seed)
     config = SingleStageConfig(landmarks=len(data.IDS))
     train, val, test = (data.load(split, folder) for split in ("train", "val", "test"))
-    net = SingleStage(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = laid_out(SingleStage(config))
     blend_head = nn.Linear(config.hidden, train.blendshapes.shape[1])
     average = copy.deepcopy(net)
     samples, loss_of = Batches(train, config.input_size, seed), Loss(train)
 
     def loss(batch: dict[str, Tensor]) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             face, features = net.embed(batch["x"])
             blend = blend_head(features)
             row = net.read(face, features)

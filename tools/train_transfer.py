@@ -23,6 +23,7 @@ from tools.mapping_pictures import from_bytes
 from tools.robot_motion import HEAD_HIGH, HEAD_LOW, USED_HIGH, USED_LOW, robot_motion, sample
 from tools.robot_pairs import RobotPairs
 from tools.train_single_stage import average_into
+from tools.training_step import laid_out, mixed_precision
 from x2c_edge.controls import NEUTRAL
 from x2c_edge.nets.appearance import AppearanceConfig, AppearanceExtractor
 from x2c_edge.nets.generator import Generator, GeneratorConfig
@@ -221,7 +222,7 @@ def train(
     parts = transfer.parts.train()
     for module in parts.modules():
         if isinstance(module, nn.Conv2d):
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            laid_out(module)
     average = copy.deepcopy(transfer)
     optimiser = torch.optim.AdamW(parts.parameters(), lr=peak, weight_decay=0.01, betas=(0.9, 0.99))
     begun, running = time.monotonic(), 0.0
@@ -230,14 +231,14 @@ def train(
         optimiser.param_groups[0]["lr"] = peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
         rows = np.sort(rng.integers(0, len(pairs.pictures), BATCH))
         wanted, at = picture_tensor(pairs.pictures[rows]), driving[rows]
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             made = transfer(source, at)
         made = made.float()
         loss = difference(made, wanted, weight)
         for cut, weighs in ((face.eyes, 1.5), (face.mouth, 1.0)):
             loss = loss + weighs * (cut(made, at) - cut(wanted, at)).abs().mean()
         if watcher is not None:
-            with torch.autocast("cpu", torch.bfloat16):
+            with mixed_precision():
                 read = watcher(made)
             loss = loss + 0.5 * F.smooth_l1_loss(read.float(), values[rows], beta=0.05)
         optimiser.zero_grad(set_to_none=True)
@@ -267,7 +268,7 @@ def made_pictures(transfer: Transfer, stitching: KeypointMlp, pairs: RobotPairs)
     with torch.inference_mode():
         for i in range(0, len(moved), 32):
             driving = stitched(stitching, moved[i : i + 32])
-            with torch.autocast("cpu", torch.bfloat16):
+            with mixed_precision():
                 parts.append(transfer(source, driving).float().clamp(0, 1))
     transfer.parts.train(was)
     return torch.cat(parts)

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from x2c_edge import _kernels
+from x2c_edge import _kernels, processor
 from x2c_edge.backends.base import Buffer, Buffers, Runner, Step
 from x2c_edge.backends.cuda_device import CudaDevice
 from x2c_edge.backends.device_memory import DeviceMemory
@@ -34,8 +34,8 @@ class TorchBackend(HostMemory):
 
     def __init__(self, threads: int | None = None, *, bf16: bool = False) -> None:
         """BadArgumentError if bfloat16 is asked of a processor that lacks it."""
-        if bf16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-            raise BadArgumentError("precision bf16: this processor cannot do it; use fp32")
+        if bf16 and not processor.computes_bfloat16():
+            raise BadArgumentError("precision bf16: this processor does not compute in it; use fp32")
         self._dtype = torch.bfloat16 if bf16 else torch.float32
         self.threads = threads or max(1, (os.cpu_count() or 2) // 2)
         torch.set_num_threads(self.threads)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import platform
 import resource
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import cv2
 
-from x2c_edge import _kernels, packs
+from x2c_edge import _kernels, packs, processor
 from x2c_edge.backends.cuda_device import cuda_device
 from x2c_edge.errors import NotFoundError, UserError
 
@@ -39,7 +38,8 @@ def checkup() -> list[Finding]:
 
 def _kernel() -> Finding:
     cuda = "with CUDA" if _kernels.cuda_built() else "CPU only"
-    return Finding("kernels", True, f"{cuda}, {platform.machine()}, {os.cpu_count()} cores", needed=True)
+    found = f"{cuda}, {_kernels.cpu_variant()} code on {processor.describe()}, {os.cpu_count()} cores"
+    return Finding("kernels", True, found, needed=True)
 
 
 def _pack() -> Finding:
