@@ -42,6 +42,8 @@ class FaceSet:
     controls: Array  # (N, 30) label controls, absolute, head and neck at neutral
     mirrored_controls: Array  # the same for the mirror image
     rotation: Array  # (N, 3, 3) head rotation relative to the view line, y up
+    identity_id: NDArray[np.int16]
+    source_id: NDArray[np.int16]
     clip_id: NDArray[np.int16]
     frame_id: NDArray[np.int32]
     names: list[str]
@@ -67,6 +69,8 @@ def load(split: str, folder: Path | None = None) -> FaceSet:
         controls=retarget.face_controls(both, names, nose),
         mirrored_controls=retarget.face_controls(both[:, mirror_columns(names)], names, nose),
         rotation=rotation_from_angles(np.radians(labels["ypr_crop"][rows].astype(np.float64))),
+        identity_id=labels["identity_id"][rows],
+        source_id=labels["source_id"][rows],
         clip_id=labels["clip_id"][rows],
         frame_id=labels["frame_id"][rows],
         names=names,

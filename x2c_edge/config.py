@@ -80,8 +80,10 @@ class Motion(_Section):
 
 
 class Calibration(_Section):
-    """How the driver's neutral is taken. reference: a saved one to use instead."""
+    """What the driver's face is compared with. neutral: as ``--neutral``. reference: a saved one to begin
+    with. seconds, timeout: of hold-still, and of a neutral that the driver asks for."""
 
+    neutral: Literal["auto", "average", "first-frame", "hold-still"] = "auto"
     reference: File | None = None
     seconds: Annotated[float, Field(ge=0.2, le=10)] = 1.0
     timeout: Annotated[float, Field(ge=1, le=600)] = 4.0

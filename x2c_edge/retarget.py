@@ -89,6 +89,7 @@ FACE_CONTROLS: Final[tuple[int, ...]] = tuple(
 HEAD_CONTROLS: Final[tuple[int, ...]] = tuple(
     i for name, i in INDEX.items() if name.startswith(("Head", "Neck"))
 )
+GAZE_CONTROLS: Final[tuple[int, ...]] = tuple(i for name, i in INDEX.items() if name.startswith("Gaze"))
 LID_CONTROLS: Final[tuple[int, ...]] = tuple(i for name, i in INDEX.items() if name.startswith("Eyelid"))
 
 
@@ -161,15 +162,24 @@ def head_controls(yaw: ArrayLike, pitch: ArrayLike, roll: ArrayLike, out: Array)
     out[..., INDEX["Neck Roll"]] = (1 - HEAD_ROLL_SHARE) * roll
 
 
-def relative(values: Array, reference: Array, gain: Array) -> Array:
-    """Motion relative to the driver's neutral, around the robot's neutral (the idea of paper Eq. 6).
+def relative(values: Array, reference: Array, gain: Array, onto: Array = NEUTRAL) -> Array:
+    """Motion relative to the driver's neutral, around a pose of the robot (the idea of paper Eq. 6).
 
-    values, reference: (30,) a person's face now and at rest; gain: (30,) multiplies the motion.
-    Lids are a ratio below the resting opening, so that a shut eye is 0 for narrow and wide eyes alike.
+    values, reference: (30,) a person's face now and at rest; gain: (30,) multiplies the motion; onto: (30,)
+    where the robot is when the person is at rest. Lids are a ratio below the resting opening, so that a shut
+    eye is 0 for narrow and wide eyes alike.
     """
-    result = NEUTRAL + gain * (values - reference)
+    result = onto + gain * (values - reference)
     lids = list(LID_CONTROLS)
     opening = np.clip(values[lids] / np.maximum(reference[lids], 0.2), 0.0, 1.0)
     closing = 1.0 - np.minimum(gain[lids] * (1.0 - opening), 1.0)
-    result[lids] = np.where(values[lids] < reference[lids], NEUTRAL[lids] * closing, result[lids])
+    result[lids] = np.where(values[lids] < reference[lids], onto[lids] * closing, result[lids])
+    return result
+
+
+def shifted(values: Array, shift: Array) -> Array:
+    """A pose moved by ``shift`` (30,), but lids by less the further they are shut: shut stays shut."""
+    result = values + shift
+    lids = list(LID_CONTROLS)
+    result[lids] = values[lids] + np.clip(values[lids], 0.0, 1.0) * shift[lids]
     return result

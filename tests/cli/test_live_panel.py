@@ -21,6 +21,7 @@ GOOD = Snapshot(
     reason="",
     gear="single-stage",
     calibration="",
+    neutral="average person, 40% learnt",
     frames=111696,
     skipped=812,
     with_face=110580,

@@ -48,16 +48,9 @@ def test_every_frame_has_a_line_and_every_line_is_safe(fast_run: Path) -> None:
     lines = read(fast_run / "out.jsonl")
     check_safe(lines)
     assert [line["seq"] for line in lines] == list(range(len(lines)))
-    # Frames before the neutral is known (about a second) have lines too, in state NEUTRAL.
     followed = {line["frame_seq"] for line in lines if line["frame_seq"] is not None}
-    first = min(followed)
-    assert followed == set(range(first, 216))
-    assert first <= 45
-    sent_at = {line["t_send_ns"] for line in lines}
-    capture = cv2.VideoCapture(str(clip("d18")))
-    fps = capture.get(cv2.CAP_PROP_FPS)
-    for i in range(first):
-        assert min(abs(t - i / fps * 1e9) for t in sent_at) < 2e6
+    assert followed == set(range(216))  # from the first frame on
+    assert lines[0]["state"] == "FOLLOWING"
     assert neutral(lines[-1])
     assert lines[-1]["state"] == "STOPPED"
 

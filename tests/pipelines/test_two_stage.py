@@ -22,14 +22,10 @@ from x2c_edge.face.crop_geometry import affine_from_box
 from x2c_edge.frames import FaceCrop, Frame
 from x2c_edge.nets import arch
 from x2c_edge.nets.landmarks import LANDMARK_IDS, OVAL
+from x2c_edge.pipelines.calibration import CalibrationSettings, Calibrator
 from x2c_edge.pipelines.motion import FaceMotion
-from x2c_edge.pipelines.reference import (
-    CalibrationSettings,
-    Calibrator,
-    MotionSettings,
-    Reference,
-    Retargeter,
-)
+from x2c_edge.pipelines.reference import Reference
+from x2c_edge.pipelines.retargeter import MotionSettings, Neutral, Retargeter
 from x2c_edge.pipelines.two_stage import TwoStagePipeline, motion_affine, motion_square
 
 
@@ -252,9 +248,10 @@ def test_a_relative_measurement_takes_gain_and_mirror_only(pipeline, frames):
     reference = neutral(pipeline, frames[0])
     pipeline.refer_to(reference)
     m = pipeline.measure(crop_of(frames[1]))
-    plain = Retargeter(reference, MotionSettings()).expression(m, 0, 0, "two-stage")
-    np.testing.assert_array_equal(plain.values, NEUTRAL + (m.values - NEUTRAL))
-    doubled = Retargeter(reference, MotionSettings(gain={"lips": 2.0})).expression(m, 0, 0, "two-stage")
+    first = Neutral(reference, anchor=reference)
+    plain = Retargeter(MotionSettings()).expression(m, first, 0, 0, "two-stage")
+    np.testing.assert_allclose(plain.values, m.values, atol=1e-12)
+    doubled = Retargeter(MotionSettings(gain={"lips": 2.0})).expression(m, first, 0, 0, "two-stage")
     np.testing.assert_allclose(doubled.values[15:27] - NEUTRAL[15:27], 2 * (m.values - NEUTRAL)[15:27])
 
 

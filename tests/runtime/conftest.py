@@ -79,7 +79,11 @@ def parts(small_pack: Path, face_clip: Path) -> Callable[..., Parts]:
     from x2c_edge.face.follow import FaceFollower, FollowSettings
     from x2c_edge.nets.landmarks import LANDMARK_IDS
     from x2c_edge.packs import open_pack
-    from x2c_edge.pipelines.reference import CalibrationSettings, MotionSettings, Reference
+    from x2c_edge.pipelines.calibration import CalibrationSettings
+    from x2c_edge.pipelines.neutral import keeper_for
+    from x2c_edge.pipelines.people import People
+    from x2c_edge.pipelines.reference import Reference
+    from x2c_edge.pipelines.retargeter import MotionSettings, Retargeter
     from x2c_edge.pipelines.single_stage import SingleStagePipeline
     from x2c_edge.runtime.vision import Vision
 
@@ -87,6 +91,7 @@ def parts(small_pack: Path, face_clip: Path) -> Callable[..., Parts]:
         *,
         paced: bool = False,
         reference: bool = True,
+        neutral: str = "hold-still",
         source: Path = face_clip,
         pipeline: type[SingleStagePipeline] = SingleStagePipeline,
         on_send: Callable[[Command], None] = lambda command: None,
@@ -96,11 +101,14 @@ def parts(small_pack: Path, face_clip: Path) -> Callable[..., Parts]:
         vision = Vision(
             FaceFollower(LANDMARK_IDS, FollowSettings(crop_size=net.crop_size, crop_scale=net.crop_scale)),
             {"single-stage": net},
-            MotionSettings(),
-            CalibrationSettings(),
+            keeper_for(
+                neutral,
+                People(),
+                Reference(NEUTRAL.copy(), np.eye(3)) if reference else None,
+                CalibrationSettings(),
+            ),
+            Retargeter(MotionSettings()),
             book,
-            None,
-            Reference(NEUTRAL.copy(), np.eye(3)) if reference else None,
         )
         opened = open_source(SourceSpec(input=str(source)))
         link = Memory(on_send)

@@ -33,9 +33,7 @@ def test_the_same_clip_gives_the_same_bytes(settings, tmp_path: Path):
     assert first == written(settings, tmp_path / "b.jsonl")
     lines = [json.loads(line) for line in first.splitlines()]
     followed = {line["frame_seq"] for line in lines if line["frame_seq"] is not None}
-    # A line for every frame from the one that completed the calibration on.
-    assert followed == set(range(min(followed), 75))
-    assert 26 <= min(followed) <= 34
+    assert followed == set(range(75))  # from the first frame on
     poses = np.array([list(line["controls"].values()) for line in lines])
     assert (poses.std(0) > 0).any()
 

@@ -60,9 +60,11 @@ def test_a_clip_runs_and_its_reference_gives_the_same_again(run, tmp_path):
     assert np.isfinite(following).all()
 
 
-def test_a_single_stage_reference_is_refused(run, reference_file):
+def test_a_single_stage_reference_is_refused_where_motion_must_start_from_it(run, reference_file):
     with pytest.raises(BadArgumentError, match="holds no motion"):
-        run("none", "--pipeline", "two-stage", "--reference", reference_file)
+        run("none", "--pipeline", "two-stage", "--neutral", "hold-still", "--reference", reference_file)
+    lines = run("auto", "--pipeline", "two-stage", "--reference", reference_file)
+    assert lines[0]["state"] == "FOLLOWING"  # motion starts from the first frame instead
     lines = run("single", "--pipeline", "single-stage", "--reference", reference_file)
     assert {line["pipeline"] for line in lines if line["state"] == "FOLLOWING"} == {"single-stage"}
 

@@ -38,8 +38,22 @@ def test_a_face_is_calibrated_and_then_followed(parts, portrait):
     assert (e.frame_seq, e.t_capture_ns, e.pipeline) == (39, 39 * FRAME_NS, GEAR)
     np.testing.assert_allclose(e.values, NEUTRAL, atol=0.02)  # the face has not moved
     assert viewer.vision.with_face == 40
-    assert not viewer.vision.rough_reference
+    assert viewer.vision.neutral == "as taken"
     assert viewer.vision.reference is not None
+
+
+def test_everybody_is_followed_from_the_first_frame(parts, portrait):
+    vision = parts(reference=False, neutral="auto").vision
+    assert vision.has_reference
+    (sight,) = Viewer(vision).show(portrait)
+    assert sight.expression is not None
+    assert sight.hint == ""
+    assert vision.neutral == "average person, 0% learnt"
+    vision.recalibrate()
+    sights = Viewer(vision).show(portrait, 40)
+    assert all(s.expression is not None for s in sights)  # it goes on following meanwhile
+    assert sights[10].hint == "hold still with a relaxed face"
+    assert "as given" in vision.neutral
 
 
 def test_no_face_no_expression(parts, portrait):

@@ -32,6 +32,8 @@ def faces(portrait: np.ndarray) -> data.FaceSet:
         controls=controls,
         mirrored_controls=1 - controls,
         rotation=data.rotation_from_angles(rng.uniform(-0.3, 0.3, (n, 3))),
+        identity_id=np.repeat(np.arange(n // 2, dtype=np.int16), 2),
+        source_id=np.zeros(n, np.int16),
         clip_id=np.zeros(n, np.int16),
         frame_id=np.arange(n, dtype=np.int32),
         names=ARKIT,

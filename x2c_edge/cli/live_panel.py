@@ -135,6 +135,8 @@ def panel(snapshot: Snapshot, *, height: int = 24, keys: tuple[str, ...] = (NEW_
         facts.add_row("", Text(snapshot.calibration, style="bold yellow"))
     gear = f"{snapshot.gear}   {snapshot.vision_fps:.1f} frames/s   {_with_face(snapshot)}"
     facts.add_row("gear", Text(gear))
+    if snapshot.neutral:
+        facts.add_row("neutral", Text(snapshot.neutral))
     facts.add_row("latency", _latency(snapshot))
     facts.add_row("", _gauge(snapshot))
     facts.add_row("late", _late(snapshot))

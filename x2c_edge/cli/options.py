@@ -46,6 +46,14 @@ ReferenceFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="The driver's neutral, saved earlier with --save-reference."),
 ]
+NeutralWay = Annotated[
+    str | None,
+    typer.Option(
+        "--neutral",
+        help="What your face is compared with: auto (the average person, then learnt), average, "
+        "first-frame (paper Eq. 6) or hold-still.",
+    ),
+]
 Threads = Annotated[
     int | None, typer.Option(min=0, help="CPU threads of the network (0: half of the cores).")
 ]
@@ -60,6 +68,7 @@ SETTINGS: Final = {
     **{name: ("capture", name) for name in ("camera", "input", "width", "height", "fps", "format")},
     "mirror": ("motion", "mirror"),
     "reference": ("calibration", "reference"),
+    "neutral": ("calibration", "neutral"),
 }
 
 

@@ -34,6 +34,7 @@ def run(
     duration: o.Duration = None,
     config: o.Config = None,
     mirror: o.Mirror = None,
+    neutral: o.NeutralWay = None,
     reference: o.ReferenceFile = None,
     save_reference: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep the driver's neutral for --reference.")

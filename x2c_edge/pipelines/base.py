@@ -36,6 +36,12 @@ class Measurement:
     relative: bool = False
     motion: FaceMotion | None = None  # what a two-stage reference is made of
     robot_face: NDArray[np.uint8] | None = None  # (H, W, 3) RGB, only when asked for
+    tracked: Array | None = None  # (30,) what the tracker read, where ``values`` are relative
+
+    @property
+    def own(self) -> Array:
+        """(30,) the person's own face, absolute, whichever pipeline looked at it."""
+        return self.values if self.tracked is None else self.tracked
 
 
 class Pipeline(Protocol):

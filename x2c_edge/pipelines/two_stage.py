@@ -309,6 +309,7 @@ class TwoStagePipeline:
             relative=relative,
             motion=FaceMotion.from_row(self._motion_out.values),
             robot_face=self._robot_face() if relative and self.keep_face else None,
+            tracked=tracked.values if relative else None,
         )
 
     def _robot_face(self) -> NDArray[np.uint8]:

@@ -49,6 +49,7 @@ class RecordedVision:
     def __init__(self) -> None:
         self.with_face = 0
         self.has_reference = False
+        self.neutral = ""
 
     def process(self, frame: Frame, gear: str) -> Sight:
         """The recorded sight, with the frame's time. frame: a ``RecordedFrame``."""

@@ -8,6 +8,7 @@ from typing import Final
 from x2c_edge.backends.base import Backend
 from x2c_edge.backends.open import engines_for, open_backend
 from x2c_edge.capture.base import Source
+from x2c_edge.capture.images import Images
 from x2c_edge.capture.open import SourceSpec, open_source
 from x2c_edge.capture.pacing import Paced
 from x2c_edge.config import Motion, Settings
@@ -17,7 +18,11 @@ from x2c_edge.face.follow import FaceFollower, FollowSettings
 from x2c_edge.nets.landmarks import LANDMARK_IDS
 from x2c_edge.packs import Pack, open_pack
 from x2c_edge.pipelines.base import Pipeline
-from x2c_edge.pipelines.reference import CalibrationSettings, MotionSettings, Reference
+from x2c_edge.pipelines.calibration import CalibrationSettings
+from x2c_edge.pipelines.neutral import Way, keeper_for
+from x2c_edge.pipelines.people import people_of
+from x2c_edge.pipelines.reference import Reference
+from x2c_edge.pipelines.retargeter import MotionSettings, Retargeter
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.live import nothing_to_follow
 from x2c_edge.runtime.steering import Outputs, Steering
@@ -42,8 +47,11 @@ class Session(Steering):
         reference = Reference.load(settings.calibration.reference) if settings.calibration.reference else None
         self.pack = open_pack(run.pack)
         engines_for(run.backend, self.pack)  # engines that do not fit are found before any device opens
+        people = people_of(self.pack)
         gears = _gears(self.pack, run.pipeline)
-        self.source = _source(settings, outputs.fast)
+        source = _source(settings, outputs.fast)
+        self._pictures = isinstance(source, Images)
+        self.source = source if source.live or outputs.fast else Paced(source)
         try:
             # Before the network is loaded: a robot needs its time to answer, and goes to neutral meanwhile.
             self._open_links()
@@ -71,14 +79,18 @@ class Session(Steering):
             names = dict.fromkeys(name for p in pipelines.values() for name in p.plan.names)
             book = LatencyBook((*first, "locate", *names))
             self._trace = Trace() if outputs.trace is not None else None
+            calibration = settings.calibration
+            # Pictures of their own are different people at different moments: nobody's neutral is learnt.
+            way: Way = "average" if self._pictures and calibration.neutral == "auto" else calibration.neutral
+            held = CalibrationSettings(calibration.seconds, calibration.timeout)
             self.vision = Vision(
                 follower,
                 pipelines,
-                MotionSettings(dict(settings.motion.gain), settings.motion.mirror),
-                CalibrationSettings(settings.calibration.seconds, settings.calibration.timeout),
+                keeper_for(way, people, reference, held),
+                Retargeter(MotionSettings(dict(settings.motion.gain), settings.motion.mirror), people.gain),
                 book,
                 self._trace,
-                reference,
+                unrelated=self._pictures,
             )
             facts = {"pack": self.pack.name, "pack_digest": self.pack.digest, "device": self.device}
             self._steer(self.vision, gears, book, generated="two-stage" in gears, facts=facts)
@@ -143,9 +155,7 @@ def _source(settings: Settings, fast: bool) -> Source:
         pixel_format=capture.format,
     )
     source = open_source(spec)
-    if not fast:
-        return source if source.live else Paced(source)
-    if source.live:
+    if fast and source.live:
         source.close()
         raise BadArgumentError("--fast needs a file: a camera has only one speed; use --input FILE")
     return source

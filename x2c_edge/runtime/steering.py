@@ -46,6 +46,7 @@ class Outputs:
     duration_s: float | None = None
     max_frames: int | None = None
     later: tuple[Path | None, ...] = ()  # what the caller writes afterwards; checked before anything starts
+    watchers: tuple[RunRecorder, ...] = ()  # what else is told about every frame and command
 
 
 class Steering:
@@ -67,7 +68,7 @@ class Steering:
         self._settings, self._outputs, self._on_snapshot = settings, outputs, on_snapshot
         self.supervisor = _supervisor(settings.safety)
         self.recording: McapRecorder | None = None
-        self._recorders: list[RunRecorder] = []
+        self._recorders: list[RunRecorder] = list(outputs.watchers)
         self._links: list[Link] = []  # the open ones
         rate = settings.run.rate
         self._to_open = [
@@ -169,6 +170,7 @@ class Steering:
             reason=self.supervisor.reason,
             gear=self.governor.gear,
             calibration=self._advice(),
+            neutral=self.eyes.neutral,
             frames=loop.processed,
             skipped=loop.skipped,
             with_face=self.eyes.with_face,

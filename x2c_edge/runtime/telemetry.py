@@ -18,6 +18,7 @@ class Snapshot:
     reason: str
     gear: str  # the pipeline in use, or "hold"
     calibration: str  # what the driver should do now; empty when nothing
+    neutral: str  # which neutral is in use and how sure it is; empty in a replay
     frames: int  # processed by vision
     skipped: int  # captured but too old or replaced by a newer one before vision took them
     with_face: int

@@ -1,8 +1,8 @@
-"""Frame in, what was seen out: locate, measure, follow, calibrate, express."""
+"""Frame in, what was seen out: locate, measure, follow, compare with the neutral, express."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter_ns
 from typing import Protocol
 
@@ -12,13 +12,9 @@ from numpy.typing import NDArray
 from x2c_edge.face.follow import FaceFollower
 from x2c_edge.frames import Expression, FaceCrop, Frame
 from x2c_edge.pipelines.base import Pipeline
-from x2c_edge.pipelines.reference import (
-    CalibrationSettings,
-    Calibrator,
-    MotionSettings,
-    Reference,
-    Retargeter,
-)
+from x2c_edge.pipelines.neutral import Keeper
+from x2c_edge.pipelines.reference import Reference
+from x2c_edge.pipelines.retargeter import Retargeter
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.trace import Trace
 from x2c_edge.safety.supervisor import Supervisor
@@ -61,6 +57,10 @@ class Eyes(Protocol):
     def has_reference(self) -> bool:
         """Whether the driver's neutral is known."""
 
+    @property
+    def neutral(self) -> str:
+        """Which neutral is in use and how sure it is; empty when it is not ours to say."""
+
     def process(self, frame: Frame, gear: str) -> Sight:
         """Run the pipeline called ``gear`` on the face in ``frame``."""
 
@@ -72,33 +72,41 @@ class Vision:
         self,
         follower: FaceFollower,
         pipelines: dict[str, Pipeline],
-        motion: MotionSettings,
-        calibration: CalibrationSettings,
+        keeper: Keeper,
+        retargeter: Retargeter,
         book: LatencyBook,
         trace: Trace | None = None,
-        reference: Reference | None = None,
+        *,
+        unrelated: bool = False,
     ) -> None:
+        """unrelated: every frame is a picture of its own, and nothing is followed from one to the next."""
         self._follower = follower
         self._pipelines = pipelines
-        self._motion = motion
-        self._calibration = calibration
+        self._keeper = keeper
+        self._retargeter = retargeter
         self._book = book
         self._trace = trace
-        self._calibrator = Calibrator(calibration)
-        self._retargeter: Retargeter | None = None
-        self._refer_to(reference)
+        self._unrelated = unrelated
+        self._anchor: Reference | None = None
+        self._refer()
         self._recalibrate = False
         self._steps_ns = 0
         self.with_face = 0
-        self.rough_reference = False
 
     @property
     def reference(self) -> Reference | None:
-        return self._retargeter.reference if self._retargeter is not None else None
+        """The driver at rest, as far as is known."""
+        neutral = self._keeper.neutral
+        return neutral.rest if neutral is not None else None
+
+    @property
+    def neutral(self) -> str:
+        """Which neutral is in use and how sure it is."""
+        return self._keeper.says
 
     @property
     def has_reference(self) -> bool:
-        return self._retargeter is not None
+        return self._keeper.neutral is not None
 
     def recalibrate(self) -> None:
         """Take the driver's neutral anew, from the next frame on."""
@@ -108,16 +116,18 @@ class Vision:
         """Run the pipeline called ``gear`` on the face in ``frame``."""
         if self._recalibrate:
             self._recalibrate = False
-            self._refer_to(None)
-            self._calibrator = Calibrator(self._calibration)
+            self._keeper.retake()
+            self._refer()
+        if self._unrelated:
+            self._follower.reset()
         start = perf_counter_ns()
         crop = self._follower.locate(frame)
         self._steps_ns = perf_counter_ns() - start
         self._book.stage("locate").add(self._steps_ns)
         if crop is None:
             return self._sight(start, frame, None)
-        # A reference serves every gear if the highest one takes it.
-        used = gear if self._retargeter is not None else next(iter(self._pipelines))
+        # A reference serves every gear if the two-stage one takes it.
+        used = gear if self.has_reference else next(iter(self._pipelines))
         pipeline = self._pipelines[used]
         m = pipeline.measure(crop)
         self._account(pipeline)
@@ -132,22 +142,36 @@ class Vision:
             if not self._follower.update(crop, m.landmarks, m.presence):
                 return self._sight(start, frame, crop)
         self.with_face += 1
-        if self._retargeter is None:
-            reference = self._calibrator.add(frame.t_capture_ns, m)
-            if reference is not None:
-                self.rough_reference = self._calibrator.rough
-                self._refer_to(reference)
+        self._keeper.see(frame.t_capture_ns, m)
+        neutral = self._keeper.neutral
+        if neutral is not None and m.relative:  # what it was measured from, before that may change
+            neutral = replace(neutral, anchor=self._anchor)
+        begins = self._anchor is None
+        begins = self._refer() and begins and m.motion is not None
+        if begins:  # its motion now has something to start from
+            m = pipeline.measure(crop)
+            self._account(pipeline)
+            neutral = self._keeper.neutral
         expression = None
-        if self._retargeter is not None:
-            expression = self._retargeter.expression(m, frame.seq, frame.t_capture_ns, pipeline.name)
-        one_off = acquired or used != gear
+        if neutral is not None:
+            at_ns = frame.t_capture_ns
+            expression = self._retargeter.expression(m, neutral, frame.seq, at_ns, pipeline.name)
+        one_off = acquired or begins or used != gear
         return self._sight(start, frame, crop, m.landmarks, expression, one_off, m.robot_face)
 
-    def _refer_to(self, reference: Reference | None) -> None:
-        """The driver's neutral for every pipeline. UserError if one of them cannot use it."""
+    def _refer(self) -> bool:
+        """Tell every pipeline what motion starts from; whether that is another face than before.
+
+        UserError if one of them cannot use it.
+        """
+        neutral = self._keeper.neutral
+        anchor = neutral.anchor if neutral is not None else None
+        if anchor is self._anchor:
+            return False
         for pipeline in self._pipelines.values():
-            pipeline.refer_to(reference)
-        self._retargeter = Retargeter(reference, self._motion) if reference is not None else None
+            pipeline.refer_to(anchor)
+        self._anchor = anchor
+        return True
 
     def _sight(
         self,
@@ -159,11 +183,11 @@ class Vision:
         acquired: bool = False,
         robot_face: NDArray[np.uint8] | None = None,
     ) -> Sight:
-        if landmarks is None and self._retargeter is None:
-            self._calibrator.face_lost()
-        hint = "" if landmarks is not None else "no face in view"
-        if self._retargeter is None:
-            hint = self._calibrator.hint
+        if landmarks is None:
+            self._keeper.face_lost()
+        hint = self._keeper.hint
+        if landmarks is None and self.has_reference:
+            hint = "no face in view"
         done = perf_counter_ns()
         if self._trace is not None:
             self._trace.span("frame", start, done, frame.seq)
@@ -172,7 +196,7 @@ class Vision:
             crop,
             landmarks,
             expression,
-            self._retargeter is not None,
+            self.has_reference,
             hint,
             done - start,
             self._steps_ns,

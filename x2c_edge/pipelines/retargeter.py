@@ -1,0 +1,112 @@
+"""A Measurement becomes an Expression: around the driver's neutral, with the strength that the nets lack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from x2c_edge import retarget
+from x2c_edge.controls import GROUPS, N_CONTROLS, NEUTRAL, Group, indices, mirrored
+from x2c_edge.frames import Expression
+from x2c_edge.pipelines.base import Measurement
+from x2c_edge.pipelines.reference import Reference
+from x2c_edge.pipelines.rotation import angles
+
+Array = NDArray[np.float64]
+
+_FADE_NS: Final = 1_000_000_000
+_FADE_GAP_NS: Final = 500_000_000  # an older pose is nothing that a new one could jump from
+_HEAD: Final = list(retarget.HEAD_CONTROLS)
+
+
+@dataclass(frozen=True, slots=True)
+class MotionSettings:
+    """gain: multiplies the motion of a group (1 as measured). mirror: swap the robot's sides."""
+
+    gain: dict[Group, float] = field(default_factory=dict)
+    mirror: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Neutral:
+    """What a face is compared with.
+
+    rest: the driver at rest. pose: (30,) where the robot is when the driver is at rest. anchor: the face
+    that a relative pipeline's motion starts from (the reference frame of paper Eq. 6); None if the pipeline
+    has not been given one. centre: (30,) what the relative pipeline measures of the anchor.
+    """
+
+    rest: Reference
+    pose: Array = field(default_factory=lambda: NEUTRAL)
+    anchor: Reference | None = None
+    centre: Array = field(default_factory=lambda: NEUTRAL)
+
+
+class Retargeter:
+    """Measurements of one run to expressions. When what they are compared with changes as a whole (another
+    pipeline, another anchor), the difference fades within a second instead of jumping."""
+
+    def __init__(self, settings: MotionSettings, strength: Mapping[str, Array] | None = None) -> None:
+        """strength: (30,) by pipeline name, measured gains of a pack's nets (``People.gain``)."""
+        self._mirror = settings.mirror
+        self._user = np.ones(N_CONTROLS)
+        for group in GROUPS:
+            self._user[indices(group)] = settings.gain.get(group, 1.0)
+        self._strength = dict(strength or {})
+        self._key: tuple[str, int] | None = None
+        self._pose: Array | None = None
+        self._pose_ns = 0
+        self._fade = np.zeros(N_CONTROLS)
+        self._fade_ns = 0
+
+    def expression(
+        self, m: Measurement, neutral: Neutral, frame_seq: int, t_capture_ns: int, pipeline: str
+    ) -> Expression:
+        """The controls that belong on the robot now."""
+        gain = self._user * self._strength.get(pipeline, 1.0)
+        values = _relative(m, neutral, gain) if m.relative else _absolute(m, neutral, gain)
+        values = self._faded(values, (pipeline, id(neutral.anchor) if m.relative else 0), t_capture_ns)
+        if self._mirror:
+            values = mirrored(values)
+        return Expression(frame_seq, t_capture_ns, pipeline, values, m.presence, m.landmarks)
+
+    def _faded(self, values: Array, key: tuple[str, int], now_ns: int) -> Array:
+        fresh = self._pose is not None and 0 <= now_ns - self._pose_ns <= _FADE_GAP_NS
+        if self._pose is None or not fresh:
+            self._fade[:] = 0.0
+        elif key != self._key:
+            self._fade[:] = np.nan_to_num(self._pose - values)
+            self._fade_ns = now_ns
+        left = 1.0 - (now_ns - self._fade_ns) / _FADE_NS
+        pose = values + self._fade * left if 0.0 < left <= 1.0 else values
+        self._key, self._pose, self._pose_ns = key, pose, now_ns
+        return pose
+
+
+def _absolute(m: Measurement, neutral: Neutral, gain: Array) -> Array:
+    """Eq. 6 for the head (R_0^T R_i, the column form) and the table's rule for the face."""
+    values = retarget.relative(m.values, neutral.rest.values, gain, neutral.pose)
+    retarget.head_controls(*angles(neutral.rest.rotation.T @ m.rotation), values)
+    values[_HEAD] *= gain[_HEAD]
+    return values
+
+
+def _relative(m: Measurement, neutral: Neutral, gain: Array) -> Array:
+    """The pipeline measured the motion from the anchor; what the anchor's face was away from rest is added.
+
+    With the anchor itself as the rest, and the robot's neutral as its pose, this is paper Eq. 6 and a gain.
+    """
+    anchor = neutral.anchor or neutral.rest
+    shift = anchor.values - neutral.rest.values
+    retarget.head_controls(*angles(neutral.rest.rotation.T @ anchor.rotation), shift)
+    whole = retarget.shifted(m.values, shift)
+    values = neutral.pose + gain * (whole - neutral.centre)
+    values[_HEAD] = gain[_HEAD] * whole[_HEAD]
+    lids = list(retarget.LID_CONTROLS)
+    shut = np.minimum(whole[lids], 0.0)  # a gain shuts an eye, it does not press the lids together
+    values[lids] = np.maximum(values[lids], shut)
+    return np.asarray(values)
