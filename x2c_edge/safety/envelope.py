@@ -57,9 +57,9 @@ class Envelope:
                 raise BadArgumentError(self._no_pose(pinned))
 
     def _no_pose(self, controls: tuple[int, ...]) -> str:
-        narrowed = (k for k in controls if self.low[k] > SAFE_LOW[k] or self.high[k] < SAFE_HIGH[k])
+        narrowed = (k for k in sorted(controls) if self.low[k] > SAFE_LOW[k] or self.high[k] < SAFE_HIGH[k])
         ranges = ", ".join(f"{NAMES[k]} {self.low[k]:g}..{self.high[k]:g}" for k in narrowed)
-        return f"{ranges}: every pose in these ranges is a forbidden combination; widen one of them"
+        return f"{ranges}: every pose in these ranges is a forbidden combination; widen one"
 
     @property
     def rest(self) -> NDArray[np.float64]:
