@@ -39,6 +39,7 @@ def one_line(text: str) -> str:
         (["--input", "ok.png", "--budget-ms", "0"], 2, "budget_ms"),
         (["--input", "ok.png", "--config", "wrong_key.toml"], 2, "hold_after"),
         (["--input", "ok.png", "--config", "wide.toml"], 2, "Head Yaw"),
+        (["--input", "ok.png", "--config", "pinned.toml"], 2, "forbidden combination"),
         (["--input", "ok.png", "--config", "not.toml"], 2, "not.toml"),
         (["--input", "ok.png", "--reference", "missing.json"], 3, "missing.json"),
         (["--input", "ok.png", "--reference", "empty.mp4"], 2, "empty.mp4"),
@@ -53,6 +54,9 @@ def test_one_line_and_the_right_exit_code(
     (tmp_path / "empty_folder").mkdir()
     (tmp_path / "wrong_key.toml").write_text("[safety]\nhold_aftr = 0.1\n")
     (tmp_path / "wide.toml").write_text('[safety.limits."Head Yaw"]\nhigh = 2.0\n')
+    (tmp_path / "pinned.toml").write_text(
+        '[safety.limits]\n"Jaw Pitch" = { low = 0.9 }\n"Lip Bottom Depress Middle" = { high = 0.2 }\n'
+    )
     (tmp_path / "not.toml").write_text("[[[")
     cv2.imwrite(str(tmp_path / "ok.png"), np.zeros((64, 64, 3), np.uint8))
     if says == "GStreamer" and "GStreamer:                   YES" in cv2.getBuildInformation():

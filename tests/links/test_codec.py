@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import math
 import struct
@@ -219,6 +220,29 @@ def test_a_tag_fits_one_message_key_and_challenge_only(
     with pytest.raises(FrameError) as caught:
         codec.decode_authenticated(codec.encode(message), KEY, challenge)
     assert caught.value.reason == "auth"
+
+
+@given(messages, u64)
+def test_the_tag_is_the_specified_one(message: Message, challenge: int) -> None:
+    """HMAC-SHA256 over context, direction, challenge and frame, 16 bytes of it (links.md 5.2)."""
+    frame = codec.encode_authenticated(message, KEY, challenge)
+    signed, tag, crc = frame[:-20], frame[-20:-4], frame[-4:]
+    to_host = isinstance(message, Status | Positions | Pong | HelloAck)
+    greets = isinstance(message, Hello | HelloAck)
+    context = b"x2c-link-v1\0" + bytes([to_host]) + (0 if greets else challenge).to_bytes(8, "little")
+    assert tag == hmac.new(KEY.secret, context + signed, "sha256").digest()[:16]
+    assert signed[-4:] == bytes([KEY.key_id, 0, 0, 0])
+    assert crc == codec.crc32c(frame[:-4]).to_bytes(4, "little")
+
+
+@given(messages, st.integers(1, 255))
+def test_unknown_incompatible_flags_are_refused(message: Message, high: int) -> None:
+    """Without a key AUTH is one of them, with a key any other is; no flag of the low byte ever is."""
+    frame = with_body(message, 3, bytes([high]))
+    assert reason_of(frame) == "flags"
+    with pytest.raises(FrameError) as caught:
+        codec.decode_authenticated(frame, KEY, 0)
+    assert caught.value.reason == ("length" if high == 0x80 else "flags")
 
 
 @given(st.binary(max_size=600), messages, st.integers(1, 100))

@@ -77,3 +77,50 @@ def test_the_ends_are_the_narrowed_envelopes():
 def test_rest_is_never_moved():
     envelope = Envelope().narrowed("Jaw Pitch", low=1.0)
     assert (follow(ExtremesGuard(ExtremesSettings(), envelope), NEUTRAL, 3) == NEUTRAL).all()
+
+
+def test_a_lid_that_rests_pressed_is_left_alone():
+    envelope = Envelope().narrowed("Eyelid Upper Left", high=-0.6)
+    wish = envelope.rest.copy()
+    wish[LID] = -1.0
+    assert (follow(ExtremesGuard(ExtremesSettings(), envelope), wish, 4)[:, LID] == -1.0).all()
+
+
+def test_a_lid_that_cannot_be_pressed_is_left_alone():
+    envelope = Envelope().narrowed("Eyelid Upper Left", low=-0.5)
+    wish = only(LID, -0.5)
+    assert (follow(ExtremesGuard(ExtremesSettings(), envelope), wish, 4)[:, LID] == -0.5).all()
+
+
+def test_a_pressed_lid_is_let_go_to_half_open_where_its_range_is_short():
+    """60 % of the way from rest to its end, but never a place that still presses."""
+    envelope = Envelope().narrowed("Eyelid Upper Left", high=-0.4)
+    wish = envelope.rest.copy()
+    wish[LID] = -1.0
+    track = follow(ExtremesGuard(ExtremesSettings(), envelope), wish, 3)[:, LID]
+    assert track[-1] == pytest.approx(-0.5)
+
+
+@pytest.mark.parametrize("allowed_s", [0.5, 1.0, 2.0])
+def test_an_extreme_is_left_after_the_time_that_is_set(allowed_s):
+    track = follow(ExtremesGuard(ExtremesSettings(allowed_s, 2.0), Envelope()), only(JAW, 0.5), 10)[:, JAW]
+    left = np.flatnonzero(track > 0.5)
+    assert left[0] * DT == pytest.approx(allowed_s, abs=2.5 * DT)
+    back = left[0] + np.flatnonzero(track[left[0] :] == 0.5)[0]
+    assert (back - left[0]) * DT == pytest.approx(1 + 2 + 1, abs=3 * DT)
+
+
+def test_the_limit_moves_evenly_within_a_second():
+    track = follow(ExtremesGuard(ExtremesSettings(), Envelope()), only(JAW, 0.5), 8.5)[:, JAW]
+    steps = np.diff(track)
+    moving = np.flatnonzero(steps)
+    assert len(moving) == pytest.approx(2 / DT, abs=4)
+    assert np.abs(steps[moving[1:-1]]) == pytest.approx(0.2 * DT, rel=1.0)
+    assert np.median(np.abs(steps[moving])) == pytest.approx(0.2 * DT)
+
+
+def test_both_ends_are_counted_apart():
+    """A second at one end does not use up the second at the other."""
+    guard = ExtremesGuard(ExtremesSettings(), Envelope())
+    follow(guard, only(YAW, SAFE_HIGH[YAW]), 0.9)
+    assert (follow(guard, only(YAW, SAFE_LOW[YAW]), 0.9)[:, YAW] == SAFE_LOW[YAW]).all()

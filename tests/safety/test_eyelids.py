@@ -80,6 +80,64 @@ def test_noise_around_the_threshold_does_not_restart_the_clock():
     assert held(1.0, lids(UL=0.0), guard)[-1] == 1.0
 
 
+def test_opening_in_between_starts_the_clock_anew():
+    guard = BlinkGuard(0.05, 1.5, NEUTRAL)
+    for _ in range(4):
+        assert (held(1.0, lids(UL=0.0), guard) == 0.0).all()
+        held(0.1, lids(UL=0.4), guard)
+
+
+@pytest.mark.parametrize("eye", ["UL", "UR"])
+def test_each_eye_has_the_whole_time(eye):
+    """Exactly 1.5 s closed is not too long, for either eye, at its first and at its second time."""
+    index = {"UL": UL, "UR": UR}[eye]
+    guard = BlinkGuard(0.05, 1.5, NEUTRAL)
+    closed, opened = lids(**{eye: 0.0}), lids(**{eye: 1.0})
+    for _ in range(2):
+        for _ in range(3):
+            target = closed.copy()
+            guard.apply(target, closed, closed, 0.5)
+            assert target[index] == 0.0
+        target = closed.copy()
+        guard.apply(target, closed, closed, 2**-20)
+        assert target[index] == 0.05  # its way begins at "closed"
+        for _ in range(4):
+            target = closed.copy()
+            guard.apply(target, target, closed, 0.1)
+        assert target[index] == 1.0
+        guard.apply(opened.copy(), opened, opened, 0.1)
+
+
+def test_an_eye_opens_evenly_within_300_ms():
+    track = held(2.5, lids(UL=0.0))
+    steps = np.diff(track)
+    moving = steps[steps > 0]
+    assert len(moving) == pytest.approx(0.3 / DT, abs=2)
+    assert moving[2:-1] == pytest.approx(0.95 * DT / 0.3)
+
+
+@pytest.mark.parametrize(("at", "closed"), [(0.05, True), (0.06, False), (-1.0, True)])
+def test_closed_is_at_the_threshold_and_below(at, closed):
+    track = held(3.0, lids(UL=at))
+    assert (track[-1] > 0.9) == closed
+    assert both_closed(lids(UL=at, UR=0.05), 0.05) == closed
+    assert both_closed(lids(UL=0.05, UR=at), 0.05) == closed
+
+
+@pytest.mark.parametrize(("at", "reopened"), [(0.25, True), (0.26, False)])
+def test_the_clock_runs_on_up_to_a_clear_step_above_closed(at, reopened):
+    guard = BlinkGuard(0.05, 1.5, NEUTRAL)
+    held(0.5, lids(UL=0.0), guard)
+    assert (held(1.5, lids(UL=at), guard)[-1] > at) == reopened
+
+
+def test_half_open_gives_the_eye_back():
+    guard = BlinkGuard(0.05, 1.5, NEUTRAL)
+    held(3.0, lids(UL=0.0), guard)
+    assert held(0.1, lids(UL=0.49), guard)[-1] == 1.0
+    assert held(0.1, lids(UL=0.5), guard)[-1] == 0.5
+
+
 def test_a_gap_counts():
     guard = BlinkGuard(0.05, 1.5, NEUTRAL)
     target = lids(UL=0.0)

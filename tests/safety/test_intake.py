@@ -8,7 +8,7 @@ from x2c_edge.frames import Expression
 from x2c_edge.safety.envelope import Envelope
 from x2c_edge.safety.intake import Intake
 from x2c_edge.safety.one_euro import SmoothingSettings
-from x2c_edge.safety.settings import SupervisorSettings
+from x2c_edge.safety.settings import SupervisorSettings, ns
 
 FRAME = 33_333_333
 PHI, YAW = INDEX["Gaze Target Phi"], INDEX["Head Yaw"]
@@ -121,3 +121,69 @@ def test_head_has_a_dead_band_and_follows_beyond_it(intake):
         pose[YAW] = math.radians(10)
         take(intake, pose, k * FRAME)
     assert math.degrees(intake.target[YAW]) == pytest.approx(9.7, abs=0.02)
+
+
+def test_after_forgetting_the_next_pose_is_the_first(intake):
+    """Neither the filter nor what stands in for a NaN remembers the driver's former neutral."""
+    take(intake, NEUTRAL + 0.1, 0)
+    intake.forget()
+    pose = NEUTRAL - 0.1
+    pose[:2] = math.nan
+    assert take(intake, pose, FRAME) == "used"
+    assert np.array_equal(intake.target[:2], NEUTRAL[:2])
+    assert np.array_equal(intake.target[2:8], pose[2:8])
+
+
+def test_a_restarted_source_is_not_smoothed_into_the_old(intake):
+    take(intake, NEUTRAL + 0.1, 10_000_000_000)
+    assert take(intake, NEUTRAL - 0.1, 12_000_000_000, captured=0) == "used"
+    assert np.array_equal(intake.target[:8], np.clip(NEUTRAL - 0.1, SAFE_LOW, SAFE_HIGH)[:8])
+
+
+def test_a_source_restarts_after_neutral_after_and_no_sooner():
+    limit = ns(SupervisorSettings().neutral_after)
+    for late_ns, verdict in ((0, "late"), (1, "used")):
+        intake = Intake(SupervisorSettings(), Envelope(), SmoothingSettings())
+        take(intake, NEUTRAL, FRAME)
+        assert take(intake, NEUTRAL, FRAME + limit + late_ns, captured=0) == verdict
+
+
+def test_the_same_picture_again_is_no_late_one(intake):
+    take(intake, NEUTRAL, FRAME)
+    assert take(intake, NEUTRAL, 2 * FRAME, captured=FRAME) == "used"
+
+
+def test_a_capture_time_before_the_clock_began_counts_as_its_beginning(intake):
+    assert take(intake, NEUTRAL, FRAME, captured=-5) == "used"
+    assert intake.t_capture_ns == 0
+
+
+def test_a_good_expression_ends_a_bad_stream(intake):
+    limit = ns(SupervisorSettings().replace_for)
+    take(intake, with_nan(5), 0)
+    assert intake.bad_since_ns == 0
+    assert take(intake, NEUTRAL, limit // 2) == "used"
+    assert intake.bad_since_ns is None
+    assert take(intake, with_nan(5), limit + 1) == "used"
+    assert take(intake, with_nan(5), 2 * limit + 1) == "used"
+    assert take(intake, with_nan(5), 2 * limit + 2) == "unusable"
+
+
+def test_bad_values_half_a_second_apart_are_still_one_stream(intake):
+    """At the gap it is the same stream, so the second is past ``replace_for``; beyond it a new one."""
+    take(intake, with_nan(5), 0)
+    assert take(intake, with_nan(5), ns(0.5)) == "unusable"
+    assert take(intake, with_nan(5), 2 * ns(0.5) + 1) == "used"
+
+
+def test_forgiving_starts_the_clock_of_bad_values_anew(intake):
+    limit = ns(SupervisorSettings().replace_for)
+    take(intake, with_nan(5), 0)
+    intake.forgive()
+    assert take(intake, with_nan(5), limit + 1) == "used"
+
+
+def test_what_is_in_range_is_not_called_clamped(intake):
+    take(intake, NEUTRAL, 0)
+    assert not intake.clamped
+    assert not intake.replaced

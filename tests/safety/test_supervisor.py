@@ -10,7 +10,7 @@ from x2c_edge.controls import INDEX, NEUTRAL, SLEW
 from x2c_edge.errors import BadArgumentError
 from x2c_edge.frames import Flag
 from x2c_edge.safety.envelope import Envelope
-from x2c_edge.safety.settings import SupervisorSettings
+from x2c_edge.safety.settings import SupervisorSettings, ns
 
 BROW = INDEX["Brow Inner Left"]
 JAW, PHI = INDEX["Jaw Pitch"], INDEX["Gaze Target Phi"]
@@ -68,6 +68,25 @@ def test_recalibrating_eases_to_neutral_and_forgets_what_was_seen(drive):
     driver.supervisor.reference_ready(driver.now)
     assert states(driver.run(0.1)) == ["NEUTRAL"]
     assert states(driver.run(0.1, driver.pose())) == ["FOLLOWING"]
+
+
+def test_a_new_neutral_forgets_that_the_face_was_lost(drive):
+    driver = following(drive)
+    driver.supervisor.face_lost(driver.now)
+    driver.tick()
+    driver.supervisor.reference_lost()
+    driver.supervisor.reference_ready(driver.now)
+    command = driver.tick()
+    assert (command.state, driver.supervisor.reason) == ("NEUTRAL", "no expression yet")
+    assert not command.flags & Flag.FACE_LOST
+
+
+def test_a_face_lost_before_the_first_expression_is_said(drive):
+    driver = drive().ready()
+    driver.supervisor.face_lost(driver.now)
+    command = driver.tick()
+    assert (command.state, driver.supervisor.reason) == ("NEUTRAL", "face lost")
+    assert command.flags & Flag.FACE_LOST
 
 
 # --- FOLLOWING --------------------------------------------------------------------------------------
@@ -131,6 +150,19 @@ def test_three_nans_are_replaced_and_flagged(drive):
     assert driver.supervisor.counters.replaced == 1
 
 
+def test_commanded_gaze_waits_behind_closed_lids_for_a_slow_gaze(drive):
+    """Gaze still on its way when the lids have closed stays there, and goes on when they open."""
+    driver = following(drive, envelope=Envelope().narrowed("Gaze Target Phi", slew=0.2))
+    driver.run(1.0, driver.pose(Gaze_Target_Phi=1.0))
+    blink = {"Eyelid_Upper_Left": -0.2, "Eyelid_Upper_Right": -0.2, "Gaze_Target_Phi": 1.0}
+    commands = driver.run(1.0, driver.pose(**blink))
+    closed = [c.values[PHI] for c in commands if (c.values[LIDS] <= 0.05).all()]
+    assert len(closed) > 30
+    assert 0 < closed[0] < 1
+    assert np.ptp(closed) == 0.0
+    assert driver.run(1.0, driver.pose(Gaze_Target_Phi=1.0))[-1].values[PHI] > closed[0] + 0.1
+
+
 # --- HOLDING ----------------------------------------------------------------------------------------
 
 
@@ -146,6 +178,29 @@ def test_holding_after_150_ms_keeps_the_pose(drive):
     assert all(np.array_equal(c.values, held[0].values) for c in held)
     assert all(c.flags == Flag.HOLD | Flag.DEGRADED for c in held)
     assert all(c.frame_seq == driver.frame for c in held)
+
+
+def at_age(driver, age_ns):
+    """The state when the newest expression is exactly that old."""
+    driver.offer(driver.pose(**RAISED))
+    driver.now += age_ns
+    return driver.supervisor.tick(driver.now).state
+
+
+@pytest.mark.parametrize("after", ["hold_after", "neutral_after"])
+def test_an_age_on_the_limit_is_within_it(drive, after):
+    limit = ns(getattr(SupervisorSettings(), after))
+    within, beyond = ("FOLLOWING", "HOLDING") if after == "hold_after" else ("HOLDING", "RETURNING")
+    assert at_age(following(drive), limit) == within
+    assert at_age(following(drive), limit + 1) == beyond
+
+
+def test_a_lost_face_is_held_for_less_than_the_limit(drive):
+    limit = ns(SupervisorSettings().face_lost_hold)
+    for late_ns, state in ((-1, "HOLDING"), (0, "RETURNING")):
+        driver = following(drive)
+        driver.supervisor.face_lost(driver.now)
+        assert driver.supervisor.tick(driver.now + limit + late_ns).state == state
 
 
 def test_age_counts_from_capture(drive):
@@ -234,6 +289,20 @@ def test_operator_stop_holds_at_once_then_eases_and_stays(drive):
     assert driver.supervisor.state == "FOLLOWING"
 
 
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_pose_that_was_left_is_not_held_again(drive, lost):
+    """After an operator stop the face is on its way to rest: an old expression does not halt it there."""
+    driver = following(drive)
+    driver.supervisor.operator_stop(driver.now)
+    driver.run(0.2, driver.pose(**RAISED))
+    driver.run(0.2)
+    if lost:
+        driver.supervisor.face_lost(driver.now)
+    driver.supervisor.operator_resume(driver.now)
+    assert states(driver.run(0.2)) == ["RETURNING"]
+    assert driver.supervisor.reason == ("face lost" if lost else "no fresh expression")
+
+
 def test_a_lost_link_is_met_at_neutral_and_started_softly(drive):
     driver = following(drive)
     driver.supervisor.link_lost(driver.now)
@@ -245,14 +314,32 @@ def test_a_lost_link_is_met_at_neutral_and_started_softly(drive):
     assert track[18] == pytest.approx(0.7, abs=0.03)
 
 
-def test_the_ease_has_no_jerk_at_its_ends(drive):
+def test_the_ease_is_the_one_of_least_jerk(drive):
     driver = following(drive)
+    begin, start = driver.supervisor.last_command.values, driver.now + round(1e9 / 60)
     driver.supervisor.operator_stop(driver.now)
-    track = np.array([c.values[BROW] for c in driver.run(1.1)])
-    steps = np.abs(np.diff(track))
-    assert steps[0] < 0.001
-    assert steps[58] < 0.001
-    assert (np.diff(track) <= 0).all()
+    for command in driver.run(1.1):
+        u = min((command.t_send_ns - start) * 1e-9 / SupervisorSettings().ease, 1.0)
+        way = 10 * u**3 - 15 * u**4 + 6 * u**5
+        assert command.values == pytest.approx(begin + way * (NEUTRAL - begin), abs=1e-9)
+
+
+@pytest.mark.parametrize("soft", [True, False])
+def test_the_way_back_to_following_starts_and_ends_gently(drive, soft):
+    """From rest softly, from a short loss within the blend: along u * u * (3 - 2 u) in both."""
+    driver = following(drive)
+    if soft:
+        driver.supervisor.operator_stop(driver.now)
+    else:
+        driver.supervisor.face_lost(driver.now)
+    driver.run(1.5, driver.pose(**RAISED) if soft else None)
+    driver.supervisor.operator_resume(driver.now)
+    lasts = SupervisorSettings().soft_start if soft else SupervisorSettings().blend
+    commands = driver.run(1.0, driver.pose(**RAISED))
+    for command in commands:
+        u = min((command.t_send_ns - commands[0].t_send_ns) * 1e-9 / lasts, 1.0)
+        way = u * u * (3 - 2 * u)
+        assert command.values[BROW] == pytest.approx(0.5 + way * 0.4, abs=2e-3)
 
 
 # --- FAULT ------------------------------------------------------------------------------------------
@@ -298,6 +385,54 @@ def test_five_link_errors_in_two_seconds_are_a_fault_and_four_are_not(drive):
     driver.supervisor.link_error(driver.now)
     assert states(driver.run(0.1, driver.pose())) == ["FAULT"]
     assert driver.supervisor.reason == "5 link errors within 2 s"
+
+
+@pytest.mark.parametrize(("late_ns", "state"), [(0, "FAULT"), (1, "FOLLOWING")])
+def test_link_errors_count_within_two_seconds_and_no_longer(drive, late_ns, state):
+    settings = SupervisorSettings()
+    driver = following(drive)
+    for _ in range(settings.link_errors - 1):
+        driver.supervisor.link_error(driver.now)
+    begun = driver.now
+    driver.run(settings.link_errors_within - 0.1, driver.pose())
+    driver.now = begun + ns(settings.link_errors_within) + late_ns
+    driver.supervisor.link_error(driver.now)
+    driver.offer(driver.pose())
+    assert driver.tick().state == state
+
+
+@pytest.mark.parametrize(("late_ns", "faulty"), [(0, False), (1, True)])
+def test_values_may_be_non_finite_for_a_second_and_no_longer(drive, late_ns, faulty):
+    limit = ns(SupervisorSettings().nonfinite_fault)
+    driver = following(drive)
+    begun = driver.now
+    for age_ns in (0, limit // 3, 2 * limit // 3, limit + late_ns):
+        driver.now = begun + age_ns
+        driver.offer(nans(0))
+    assert (driver.supervisor.fault is not None) == faulty
+
+
+def test_a_late_expression_says_nothing_about_the_stream(drive):
+    """An old picture that arrives after a second of NaN neither faults nor ends the stream."""
+    driver = following(drive)
+    driver.offer(nans(0))
+    driver.now += ns(SupervisorSettings().nonfinite_fault) + 1
+    driver.offer(driver.pose(), age_s=1.3)
+    assert driver.supervisor.fault is None
+    assert driver.supervisor.counters.late == 1
+
+
+def test_reset_starts_the_second_of_non_finite_values_anew(drive):
+    driver = following(drive)
+    driver.run(1.5, nans)
+    assert driver.supervisor.fault is not None
+    driver.supervisor.reset(driver.now)
+    driver.offer(nans(0))
+    assert driver.supervisor.fault is None
+    driver.run(0.9, nans)
+    assert driver.supervisor.fault is None
+    driver.run(0.2, nans)
+    assert driver.supervisor.fault is not None
 
 
 def test_reset_forgets_the_link_errors(drive):
@@ -455,7 +590,8 @@ def test_counters_know_states_and_travel(drive):
     ("name", "value"),
     [
         ("hold_after", -1.0),
-        ("ease", 0.0),
+        ("ease", 0.099),
+        ("link_errors_within", -1e-9),
         ("blend", math.nan),
         ("link_errors", 0),
         ("neutral_after", 0.1),
@@ -465,3 +601,10 @@ def test_counters_know_states_and_travel(drive):
 def test_senseless_settings_are_refused(name, value):
     with pytest.raises(BadArgumentError, match=name):
         SupervisorSettings(**{name: value})
+
+
+def test_settings_on_their_limits_are_taken():
+    settings = SupervisorSettings(
+        hold_after=0.0, neutral_after=0.0, ease=0.1, blend=0.0, link_errors=1, replace_at_most=0
+    )
+    assert (settings.ease, settings.link_errors, settings.neutral_after) == (0.1, 1, 0.0)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.safety.rules import gaze_moves_behind_closed_lids, lids_apart, lips_beyond
 from x2c_edge.controls import HIGH, INDEX, LOW, N_CONTROLS, NEUTRAL
 from x2c_edge.frames import Expression, Flag
 from x2c_edge.links import codec
@@ -16,6 +17,7 @@ from x2c_edge.safety.supervisor import Supervisor
 
 MS = 1_000_000
 QUANTUM = (HIGH - LOW) / codec.STEPS
+LID_QUANTUM = 3.0 / codec.STEPS
 
 numbers = st.one_of(
     st.sampled_from([math.nan, math.inf, -math.inf, 1e308, -1e308, 5e-324, -0.0, 0.0, 1.0, -1.0, 2.0]),
@@ -82,6 +84,9 @@ class Wire:
             assert (values <= high + slack).all()
         assert ((decoded >= LOW - 1e-12) & (decoded <= HIGH + 1e-12)).all()
         assert message.flags == command.flags
+        for values, slack in ((command.values, 1e-12), (decoded, 2 * LID_QUANTUM)):
+            assert lids_apart(values) <= slack
+            assert lips_beyond(values) <= slack
 
         if self.last is None:
             assert np.array_equal(command.values, self.envelope.rest)
@@ -93,6 +98,7 @@ class Wire:
             reach = slew * min(dt_ns * 1e-9, 0.1)
             assert (np.abs(command.values - self.last.values) <= reach + 1e-12).all()
             assert (np.abs(decoded - self.last_decoded) <= reach + QUANTUM + 1e-12).all()
+            assert not gaze_moves_behind_closed_lids(command, self.last)
             if command.flags & Flag.HOLD:
                 assert np.array_equal(command.values, self.last.values)
         followed = command.state in ("FOLLOWING", "HOLDING")

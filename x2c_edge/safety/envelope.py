@@ -19,7 +19,8 @@ from x2c_edge.controls import (
     SLEW,
 )
 from x2c_edge.errors import BadArgumentError, nearest
-from x2c_edge.safety.lip_limits import limit_lips
+from x2c_edge.safety.eyelids import limit_lids, pinned_lids
+from x2c_edge.safety.lip_limits import limit_lips, pinned_lips
 
 
 def _frozen(values: ArrayLike) -> NDArray[np.float64]:
@@ -32,8 +33,8 @@ def _frozen(values: ArrayLike) -> NDArray[np.float64]:
 class Envelope:
     """Ranges and speeds, each (30,) float64, read-only, paper units (slew per second).
 
-    The default is the deployed robot's; another one may only be narrower and slower. ``BadArgumentError``
-    names the control that is not.
+    The default is the deployed robot's; another one may only be narrower and slower, and must leave a pose
+    that the rules on combinations allow. ``BadArgumentError`` names the controls at fault.
     """
 
     low: NDArray[np.float64] = field(default_factory=lambda: SAFE_LOW)
@@ -51,16 +52,25 @@ class Envelope:
             low, high, slew = float(self.low[k]), float(self.high[k]), float(self.slew[k])
             _check_range(control.name, low, high, control.safe_low, control.safe_high)
             _check_slew(control.name, slew, control.slew)
+        for pinned in (pinned_lids(self.low, self.high), pinned_lips(self.low, self.high)):
+            if pinned:
+                raise BadArgumentError(self._no_pose(pinned))
+
+    def _no_pose(self, controls: tuple[int, ...]) -> str:
+        narrowed = (k for k in sorted(controls) if self.low[k] > SAFE_LOW[k] or self.high[k] < SAFE_HIGH[k])
+        ranges = ", ".join(f"{NAMES[k]} {self.low[k]:g}..{self.high[k]:g}" for k in narrowed)
+        return f"{ranges}: every pose in these ranges is a forbidden combination; widen one"
 
     @property
     def rest(self) -> NDArray[np.float64]:
         """The pose that the face eases to, (30,), read-only.
 
-        The robot's neutral; where ranges were narrowed past it, moved into them and, as far as they let it,
-        into the lips' conditional ranges, so that easing has an end that it can reach.
+        The robot's neutral; where ranges were narrowed past it, moved into them and into the rules on
+        combinations, so that easing has an end that it can reach.
         """
         pose = self.clamp(NEUTRAL)
-        limit_lips(pose)
+        limit_lids(pose, self.low, self.high)
+        limit_lips(pose, self.low, self.high)
         return _frozen(self.clamp(pose))
 
     def clamp(self, values: ArrayLike) -> NDArray[np.float64]:

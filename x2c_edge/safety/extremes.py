@@ -58,7 +58,6 @@ class ExtremesGuard:
         reach = self._end - rest
         watched = np.zeros((2, N_CONTROLS), dtype=bool)
         watched[:, indices("jaw") + indices("head")] = True
-        watched &= reach > 0
         self._beyond = np.where(watched, rest + _BEYOND * reach, np.inf)
         self._cap = np.where(watched, rest + _BACK_TO * reach, self._end)
         for lid in indices("eyelids"):

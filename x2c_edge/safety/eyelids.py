@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from x2c_edge.controls import INDEX
+from x2c_edge.controls import HIGH, INDEX, LOW
 
 UPPER_LIDS: Final = (INDEX["Eyelid Upper Left"], INDEX["Eyelid Upper Right"])
 _EYES: Final = (
@@ -20,16 +20,32 @@ _OPENED: Final = 0.5  # an eye that was opened against the driver's is given bac
 _REOPEN_S: Final = 0.3
 
 
-def limit_lids(values: NDArray[np.float64]) -> None:
-    """Keeps the lids of one eye from opposite extremes, in place. values: (30,), paper units.
+def limit_lids(
+    values: NDArray[np.float64], low: NDArray[np.float64] = LOW, high: NDArray[np.float64] = HIGH
+) -> None:
+    """Keeps the lids of one eye from opposite extremes, in place. All (30,), paper units.
 
     A lid is not pressed beyond -0.5 while the facing one is pulled open beyond 1.5. (Both pressed, a
-    squeeze, is allowed for a second: see ``ExtremesGuard``.)
+    squeeze, is allowed for a second: see ``ExtremesGuard``.) ``low`` and ``high`` bound what is within
+    reach, ``values`` lie between them: the pressed lid gives way, and where it cannot get out of the way the
+    facing one stays. The result is allowed whenever any pose between them is.
     """
     for upper, lower in _EYES:
         for lid, facing in ((upper, lower), (lower, upper)):
             if values[lid] < PRESSED and values[facing] > _WIDE:
-                values[lid] = PRESSED
+                if high[lid] >= PRESSED:
+                    values[lid] = PRESSED
+                else:
+                    values[facing] = _WIDE
+
+
+def pinned_lids(low: NDArray[np.float64], high: NDArray[np.float64]) -> tuple[int, ...]:
+    """The lids of an eye that every pose between ``low`` and ``high`` holds at opposite extremes, or none."""
+    for upper, lower in _EYES:
+        for lid, facing in ((upper, lower), (lower, upper)):
+            if high[lid] < PRESSED and low[facing] > _WIDE:
+                return upper, lower
+    return ()
 
 
 def both_closed(values: NDArray[np.float64], closed_below: float) -> bool:

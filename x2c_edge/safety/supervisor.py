@@ -3,8 +3,8 @@
 The states are the design's (section 7). Whatever comes in, every command is finite, inside the envelope,
 and no further from the command before than the slew limit allows for the time between their two
 ``t_send_ns`` (at most 100 ms of it, so that a gap cannot become a jump). That is held in one place,
-``_step``, whose last operation clips to exactly that box; the rules of the face (lips, lids, gaze,
-extremes) come before it and give way to it.
+``_step``, whose last operation clips to exactly that box. The rules on combinations (lips, lids, gaze) find
+their pose inside it; those on time (extremes, a held blink) move what is aimed at.
 
 Not thread-safe: one thread owns a supervisor, the one that ticks. It has no clock: every call is given
 ``now_ns``, and a time that goes back counts as no time passed.
@@ -237,9 +237,9 @@ class Supervisor:
         dt_s = (now - self._last.t_send_ns) * 1e-9 if self._last else 0.0
         follows = state in ("FOLLOWING", "HOLDING")
         self._aim(now)
-        limit_lids(self._target)
         self._extremes.apply(self._target, self._pose, dt_s)
         self._blinks.apply(self._target, self._pose, self._intake.target if follows else self._rest, dt_s)
+        limit_lids(self._target, self._low, self._high)
         values, slewed = self._step(dt_s)
         # HOLD tells the robot to ignore the values, so it is only said when they are what the robot has.
         stays = self._last is not None and bool((values == self._pose).all())
@@ -336,20 +336,20 @@ class Supervisor:
     def _step(self, dt_s: float) -> tuple[NDArray[np.float64], bool]:
         """The next pose towards ``_target``, and whether the slew limit cut it short.
 
-        The lips' ranges follow the jaw that is commanded, not the one that is wished for; they are put in
-        between two clips to the same box, so where they would need more speed they come a little later.
+        The rules on combinations hold for this pose, not only for the one that is wished for: within the box
+        of what range and speed allow, the part that is in the way moves first and the other waits. The pose
+        before is in the box and obeys them, so there is always one that does.
         """
         reach = self._slew * min(dt_s, _MOST_SLEW_S)
-        np.subtract(self._pose, reach, out=self._lower)
-        np.add(self._pose, reach, out=self._upper)
+        np.maximum(self._pose - reach, self._low, out=self._lower)
+        np.minimum(self._pose + reach, self._high, out=self._upper)
         np.clip(self._target, self._low, self._high, out=self._target)
         values = np.clip(self._target, self._lower, self._upper)
         slewed = bool((values != self._target).any())
-        limit_lips(values)
+        limit_lids(values, self._lower, self._upper)
+        limit_lips(values, self._lower, self._upper)
         if self._state == "FOLLOWING" and both_closed(values, self._settings.lids_closed_below):
             values[_GAZE] = self._pose[_GAZE]
-        np.maximum(self._lower, self._low, out=self._lower)
-        np.minimum(self._upper, self._high, out=self._upper)
         np.clip(values, self._lower, self._upper, out=values)
         return values, slewed
 
