@@ -41,6 +41,6 @@ def replay(
             session.run()
         finally:
             panel.finish(session.snapshot())
-    if session.recorded.cut_short:
-        frames = session.recorded.status().frames
-        print(f"{file}: the recording is cut short; its {frames} frames were replayed", file=sys.stderr)
+    trouble = session.recorded.status().last_error
+    if trouble is not None:
+        print(trouble, file=sys.stderr)
