@@ -143,7 +143,9 @@ class SideBySideWriter:
         if self._encoder is None:
             size = (picture.shape[1], picture.shape[0])
             code = cv2.VideoWriter.fourcc(*"mp4v")
-            self._encoder = cv2.VideoWriter(str(self._partial), cv2.CAP_FFMPEG, code, self._fps, size)
+            self._encoder = cv2.VideoWriter(
+                str(self._partial.absolute()), cv2.CAP_FFMPEG, code, self._fps, size
+            )
             if not self._encoder.isOpened():
                 self._encoder = None
                 raise NotFoundError(

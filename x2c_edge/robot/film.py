@@ -32,7 +32,9 @@ class Film:
         if path.suffix != ".mp4" or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
             raise NotFoundError(f"{path}: cannot be filmed; choose a .mp4 file in a folder that is yours")
         self._pose, self._label = pose, label
-        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, (SIZE, SIZE))
+        self._writer = cv2.VideoWriter(
+            str(path.absolute()), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), FPS, (SIZE, SIZE)
+        )
         if not self._writer.isOpened():
             raise NotFoundError(f"{path}: cannot be written; choose another file")
         self._face = AmecaFace(SIZE)
