@@ -63,7 +63,7 @@ class LiveRun:
         self._finished = threading.Event()  # the last command has left
         self._failure: BaseException | None = None
         self._finish_times: deque[float] = deque(maxlen=1024)  # of the last second
-        self._processed = 0
+        self._processed = self._with_face = 0
         self._too_old = 0
         self._last_frame_on_wire: int | None = None
         self._start_s = time.monotonic()
@@ -100,6 +100,11 @@ class LiveRun:
     def processed(self) -> int:
         """Frames that vision has finished."""
         return self._processed
+
+    @property
+    def with_face(self) -> int:
+        """Those of them that show a face."""
+        return self._with_face
 
     @property
     def skipped(self) -> int:
@@ -158,9 +163,10 @@ class LiveRun:
             if sight.landmarks is not None and not sight.acquired:
                 in_time = governor.finished(time.monotonic_ns(), age_ns, sight.total_ns)
             self._sights.post(sight if in_time else replace(sight, expression=None))
+            self._processed += 1
+            self._with_face += sight.landmarks is not None
             for recorder in self._recorders:
                 recorder.offer(sight)
-            self._processed += 1
             done_ns = time.monotonic_ns()
             self._finish_times.append(done_ns / 1e9)
             if sight.landmarks is not None:

@@ -162,6 +162,7 @@ class Steering:
     def snapshot(self) -> Snapshot:
         """The run now; callable from any thread."""
         book, loop = self.book, self.loop
+        with_face = loop.with_face  # before the frames: it must not be ahead of them
         p50, p99 = book.capture_to_wire.percentiles(50, 99)
         return Snapshot(
             elapsed_s=loop.elapsed_s,
@@ -171,7 +172,7 @@ class Steering:
             calibration=self._advice(),
             frames=loop.processed,
             skipped=loop.skipped,
-            with_face=self.eyes.with_face,
+            with_face=with_face,
             vision_fps=loop.recent_fps(),
             commands=self.supervisor.counters.commands,
             capture_to_wire_p50_ms=p50 / 1e6,
