@@ -27,7 +27,7 @@ def replay(
     """
     options = locals()
     from x2c_edge.cli.live_panel import panel_for
-    from x2c_edge.cli.run import stop_on_signals
+    from x2c_edge.cli.run import stop_on_signals, tell_losses
     from x2c_edge.runtime.replay import Replay
     from x2c_edge.runtime.steering import Outputs
 
@@ -41,6 +41,4 @@ def replay(
             session.run()
         finally:
             panel.finish(session.snapshot())
-    trouble = session.recorded.status().last_error
-    if trouble is not None:
-        print(trouble, file=sys.stderr)
+            tell_losses(session)

@@ -23,6 +23,7 @@ from x2c_edge.frames import Expression
 from x2c_edge.pipelines.base import Measurement
 from x2c_edge.pipelines.motion import FaceMotion
 from x2c_edge.pipelines.rotation import angles, is_rotation, mean_rotation
+from x2c_edge.whole_file import write_whole
 
 Array = NDArray[np.float64]
 
@@ -47,12 +48,7 @@ class Reference:
         }
         if self.motion is not None:
             data["motion"] = self.motion.to_json()
-        partial = path.with_name(path.name + ".partial")
-        try:
-            partial.write_text(json.dumps(data, indent=1))
-            partial.replace(path)
-        except OSError as error:
-            raise NotFoundError(f"reference {path}: cannot be written: {error.strerror}") from None
+        write_whole(path, json.dumps(data, indent=1).encode())
 
     @staticmethod
     def load(path: Path) -> Reference:

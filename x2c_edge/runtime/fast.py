@@ -11,6 +11,7 @@ from typing import Final
 
 from x2c_edge.capture.base import EndOfStream, Source
 from x2c_edge.links.base import Link
+from x2c_edge.runtime.endings import close_links
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.live import TELEMETRY_PERIOD_S
 from x2c_edge.runtime.recorder import RunRecorder
@@ -51,6 +52,7 @@ class FastRun:
         self._told_s = 0.0
         self.processed = self.with_face = 0
         self.skipped = 0
+        self.losses: list[str] = []  # of links, known when they are closed
         self.hint = ""
 
     def stop(self) -> None:
@@ -77,8 +79,7 @@ class FastRun:
                     self._tick(self._now_ns + self._period_ns)
         finally:
             self._source.close()
-            for link in self._links:
-                link.close(CLOSE_TIMEOUT_S)
+            self.losses = close_links(self._links, CLOSE_TIMEOUT_S)
             self._end_s = time.monotonic()
 
     def _frames(self) -> None:

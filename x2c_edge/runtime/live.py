@@ -16,6 +16,7 @@ from x2c_edge.capture.base import EndOfStream, Source
 from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import Command, Frame
 from x2c_edge.links.base import Link
+from x2c_edge.runtime.endings import close_links
 from x2c_edge.runtime.governor import Governor
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.mailbox import Mailbox
@@ -68,6 +69,7 @@ class LiveRun:
         self._last_frame_on_wire: int | None = None
         self._start_s = time.monotonic()
         self._end_s: float | None = None
+        self.losses: list[str] = []  # of links, known when they are closed
         self.hint = ""  # what the driver should do now
 
     def stop(self) -> None:
@@ -90,8 +92,7 @@ class LiveRun:
             self._finished.set()
             for worker in workers:
                 worker.join(timeout=3.0)
-            for link in self._links:
-                link.close(CLOSE_TIMEOUT_S)
+            self.losses = close_links(self._links, CLOSE_TIMEOUT_S)
             self._end_s = time.monotonic()
         if self._failure is not None:
             raise self._failure

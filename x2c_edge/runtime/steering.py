@@ -14,9 +14,10 @@ from x2c_edge import __version__
 from x2c_edge.capture.base import Source
 from x2c_edge.config import Safety, Settings
 from x2c_edge.controls import GROUPS
-from x2c_edge.errors import BadArgumentError, FaultError, NotFoundError
+from x2c_edge.errors import BadArgumentError, FaultError, NotFoundError, UserError
 from x2c_edge.links.base import Link
 from x2c_edge.links.registry import make_link
+from x2c_edge.runtime.endings import the_worst
 from x2c_edge.runtime.fast import FastRun
 from x2c_edge.runtime.governor import HOLD, Governor
 from x2c_edge.runtime.latency import LatencyBook
@@ -141,7 +142,7 @@ class Steering:
         self.loop.stop()
 
     def run(self) -> None:
-        """FaultError when the run ended in FAULT, NotFoundError when the recording ended before it."""
+        """FaultError when the run ended in FAULT, NotFoundError when it wrote less than it was asked to."""
         self._run_loop()
         self._judge()
 
@@ -152,12 +153,18 @@ class Steering:
             self.loop.run()
 
     def _judge(self) -> None:
+        failures: list[UserError] = []
         if self.supervisor.fault is not None:
-            raise FaultError(
-                f"the run ended in FAULT: {self.supervisor.fault}; see the link's and camera's state"
+            failures.append(
+                FaultError(
+                    f"the run ended in FAULT: {self.supervisor.fault}; see the link's and camera's state"
+                )
             )
-        if self.recording is not None and self.recording.failure is not None:
-            raise self.recording.failure
+        failures += [recorder.failure for recorder in self._recorders if recorder.failure is not None]
+        failures += [NotFoundError(line) for line in self.loop.losses]
+        failure = the_worst(failures)
+        if failure is not None:
+            raise failure
 
     def snapshot(self) -> Snapshot:
         """The run now; callable from any thread."""
