@@ -265,9 +265,9 @@ def _prefer_this_thread() -> None:
         os.sched_setscheduler(threading.get_native_id(), os.SCHED_RR, os.sched_param(1))
 
 
-def nothing_to_follow(source: Source, frames: int) -> NotFoundError:
-    """The error of a file that never showed a face."""
+def nothing_to_follow(source: Source, frames: int, advice: str = "") -> NotFoundError:
+    """The error of a file that never showed a face. advice: what is known to be wrong with it."""
     return NotFoundError(
         f"{source.name}: no face was found in {frames} frame{'s' if frames != 1 else ''}; "
-        "use a picture with one face at least 60 pixels high, looking towards the camera"
+        + (advice or "use a picture with one face at least 60 pixels high, looking towards the camera")
     )

@@ -24,7 +24,7 @@ from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.live import LiveRun
 from x2c_edge.runtime.recorder import Recorder, RunRecorder
 from x2c_edge.runtime.telemetry import Snapshot
-from x2c_edge.runtime.vision import Eyes
+from x2c_edge.runtime.vision import NO_FACE, Eyes
 from x2c_edge.safety.envelope import Envelope
 from x2c_edge.safety.one_euro import OneEuroSettings, SmoothingSettings
 from x2c_edge.safety.settings import SupervisorSettings
@@ -195,7 +195,8 @@ class Steering:
         """What the person at the screen should do now; empty when all is well."""
         if self.governor.gear == HOLD and self.governor.shifts:
             return f"too slow: {self.governor.shifts[-1].why}; raise --budget-ms or give it more CPU"
-        return "" if self.eyes.has_reference else self.loop.hint
+        hint = self.loop.hint
+        return "" if self.eyes.has_reference and hint == NO_FACE else hint  # the state says that much
 
     def _facts(self) -> dict[str, str]:
         return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from x2c_edge.pipelines.reference import (
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.trace import Trace
 from x2c_edge.safety.supervisor import Supervisor
+
+NO_FACE: Final = "no face in view"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,11 @@ class Vision:
     def has_reference(self) -> bool:
         return self._retargeter is not None
 
+    @property
+    def advice(self) -> str:
+        """What to change so that the face can be seen; empty when nothing is known to be wrong."""
+        return self._follower.advice
+
     def recalibrate(self) -> None:
         """Take the driver's neutral anew, from the next frame on."""
         self._recalibrate = True
@@ -161,9 +168,10 @@ class Vision:
     ) -> Sight:
         if landmarks is None and self._retargeter is None:
             self._calibrator.face_lost()
-        hint = "" if landmarks is not None else "no face in view"
+        hint = "" if landmarks is not None else NO_FACE
         if self._retargeter is None:
             hint = self._calibrator.hint
+        hint = self._follower.advice or hint
         done = perf_counter_ns()
         if self._trace is not None:
             self._trace.span("frame", start, done, frame.seq)
