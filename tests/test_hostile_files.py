@@ -198,3 +198,13 @@ def test_a_reference_with_a_byte_order_mark_is_read(tmp_path: Path):
     path = saved(tmp_path / "a.json")
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     np.testing.assert_array_equal(Reference.load(path).values, NEUTRAL)
+
+
+def test_an_error_is_one_short_line_whatever_it_quotes():
+    """Names of files and keys come from outside: they may be long, or orders for a terminal."""
+    error = NotFoundError("pack 'a\nb\x1b[2Jc\x9b' " + "x" * 100_000 + " get it again")
+    assert "\n" not in str(error)
+    assert "\x1b" not in str(error)
+    assert len(str(error)) < 1000
+    assert str(error).startswith("pack 'a b [2Jc ' xxx")
+    assert str(error).endswith("xxx get it again")
