@@ -7,7 +7,6 @@ settings classes are filled from it in ``runtime/session.py``.
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,11 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from x2c_edge.controls import NAMES, Group
 from x2c_edge.errors import BadArgumentError, nearest
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from x2c_edge.toml_text import from_toml
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -132,10 +127,10 @@ def load(path: Path | None, overrides: dict[str, dict[str, Any]] | None = None) 
     typed: set[tuple[str, str]] = set()  # keys that the command line gave
     if path is not None:
         try:
-            data = tomllib.loads(path.read_text())
+            data = from_toml(path.read_bytes())
         except OSError as error:
             raise BadArgumentError(f"config {path}: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise BadArgumentError(f"config {path}: not TOML: {error}") from None
     for section, values in (overrides or {}).items():
         given = {key: value for key, value in values.items() if value is not None}
@@ -153,6 +148,10 @@ def load(path: Path | None, overrides: dict[str, dict[str, Any]] | None = None) 
         location, complaint = _describe(error)
         where = "command line" if path is None or location in typed else f"config {path}"
         raise BadArgumentError(f"{where}: {complaint}") from None
+    except RecursionError:
+        raise BadArgumentError(
+            f"config {path}: is nested too deeply; a section has keys with plain values"
+        ) from None
     for name in settings.safety.limits:
         if name not in NAMES:
             raise BadArgumentError(

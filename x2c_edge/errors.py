@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Final
+
+_LONGEST: Final = 1000
 
 
 class UserError(Exception):
-    """Base of the errors that end a command with one clear line."""
+    """Base of the errors that end a command with one clear line.
+
+    One line whatever is quoted in it: control characters become spaces and the middle of a long text dots.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_one_line(message))
 
 
 class BadArgumentError(UserError):
@@ -32,6 +41,15 @@ class FaultError(UserError):
     """The run ended in the FAULT state (exit code 4)."""
 
     exit_code = 4
+
+
+def _one_line(text: str) -> str:
+    line = "".join(
+        " " if character < " " or "\x7f" <= character < "\xa0" else character for character in text
+    )
+    if len(line) <= _LONGEST:
+        return line
+    return f"{line[: _LONGEST * 2 // 3]} ... {line[-_LONGEST // 4 :]}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

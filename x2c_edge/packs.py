@@ -9,22 +9,22 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from x2c_edge.errors import NotFoundError, nearest
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from x2c_edge.toml_text import from_toml
 
 MANIFEST: Final = "manifest.toml"
 FORMAT: Final = 1
 DEFAULT_PACK: Final = "default"
+# What a stranger's manifest may ask for. The published nets have pictures of 512 pixels, layers 4096 wide.
+MOST_PIXELS_A_SIDE: Final = 1024
+_MOST_IN_A_NUMBER: Final = 16384
+_MOST_IN_A_LIST: Final = 10_000
+_DEEPEST: Final = 8
 
 
 Resize = Literal["bilinear", "area", "bilinear-antialias"]
@@ -160,8 +160,8 @@ def read_manifest(path: Path) -> Pack:
     where = path / MANIFEST
     try:
         raw = where.read_bytes()
-        data = tomllib.loads(raw.decode())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        data = from_toml(raw)
+    except (OSError, ValueError) as error:
         raise NotFoundError(f"{where}: cannot be read: {error}; get the pack again") from None
     if data.get("format") != FORMAT:
         raise NotFoundError(
@@ -169,6 +169,7 @@ def read_manifest(path: Path) -> Pack:
             "update x2c-edge or the pack"
         )
     try:
+        _require_modest(data, "manifest")
         return Pack(
             name=str(data["name"]),
             path=path,
@@ -180,7 +181,7 @@ def read_manifest(path: Path) -> Pack:
             accuracy=dict(data.get("accuracy", {})),
             digest=hashlib.sha256(raw).hexdigest(),
             files={
-                key: PackFile(path / str(entry["file"]), str(entry["sha256"]))
+                key: PackFile(_inside(path, str(entry["file"])), str(entry["sha256"]))
                 for key, entry in data.get("files", {}).items()
             },
         )
@@ -193,7 +194,7 @@ def read_manifest(path: Path) -> Pack:
 def _net(folder: Path, data: dict[str, Any]) -> NetSpec:
     return NetSpec(
         arch=str(data["arch"]),
-        file=folder / str(data["file"]),
+        file=_inside(folder, str(data["file"])),
         sha256=str(data["sha256"]),
         config=dict(data.get("config", {})),
         input=_input(data["input"]) if "input" in data else None,
@@ -201,12 +202,37 @@ def _net(folder: Path, data: dict[str, Any]) -> NetSpec:
     )
 
 
+def _inside(folder: Path, name: str) -> Path:
+    """The file of a pack; ValueError when it lies elsewhere, directly or through a symbolic link."""
+    file = folder / name
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"file {name!r} is outside of the pack's folder")
+    return file
+
+
+def _require_modest(value: Any, key: str, most: float = math.inf, depth: int = 0) -> None:
+    """ValueError for what no manifest has: depths, lengths and, inside nets, numbers that only exhaust us."""
+    if depth > _DEEPEST:
+        raise ValueError(f"{key} is nested too deeply")
+    if isinstance(value, (int, float)) and not abs(value) <= most:
+        raise ValueError(f"{key} = {value}: at most {most} makes sense")
+    if not isinstance(value, (dict, list)):
+        return
+    if len(value) > _MOST_IN_A_LIST:
+        raise ValueError(f"{key} has {len(value)} entries; at most {_MOST_IN_A_LIST} make sense")
+    for name, item in value.items() if isinstance(value, dict) else ((key, item) for item in value):
+        inside_nets = most if depth else _MOST_IN_A_NUMBER if name == "nets" else math.inf
+        _require_modest(item, name, inside_nets, depth + 1)
+
+
 def _input(data: dict[str, Any]) -> NetInput:
     mean, std = tuple(float(v) for v in data["mean"]), tuple(float(v) for v in data["std"])
     if len(mean) != 3 or len(std) != 3 or data["order"] not in ("RGB", "BGR"):
         raise ValueError("input needs order RGB or BGR and three values of mean and std")
-    if not (all(map(math.isfinite, mean)) and all(0 < v < math.inf for v in std) and int(data["size"]) > 0):
-        raise ValueError("input needs a size and std above 0, and finite numbers")
+    if not (all(map(math.isfinite, mean)) and all(0 < v < math.inf for v in std)):
+        raise ValueError("input needs a std above 0, and finite numbers")
+    if not 0 < int(data["size"]) <= MOST_PIXELS_A_SIDE:
+        raise ValueError(f"input size {data['size']}: 1 to {MOST_PIXELS_A_SIDE} pixels")
     resize = data.get("resize", "bilinear")
     if resize not in get_args(Resize):
         raise ValueError(f"input resize {resize!r}: one of {', '.join(get_args(Resize))}")

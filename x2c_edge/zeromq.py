@@ -34,6 +34,7 @@ _DEAD_AFTER_MS: Final = 3000
 _RECONNECT_MS: Final = (100, 2000)
 _GREETING_MOST_BYTES: Final = 1024  # subscriptions, and CURVE's handshake of some 300
 _MOST_AT_ONCE: Final = 1000  # messages read in one go, so that a flood cannot keep a reader for ever
+_MOST_PARTS: Final = 64
 SILENT_S: Final = 3.0
 _KEY_WORDS: Final = ("secret", "server", "allow")
 
@@ -182,20 +183,22 @@ class Subscriber:
     """A subscriber to everything; it reconnects by itself for ever and is read to the newest message.
 
     queue: messages that may wait unread; with fewer than 16 the reader falls behind (section 6).
-    most_bytes: longer parts end the connection (at least 1024, for the handshake). skipped: messages that
-    a newer one replaced.
+    most_bytes: of a message, all parts together; at least 1024, for the handshake. A longer part ends the
+    connection, and so does a longer message once its last part is there: libzmq has no limit to that, so keep
+    to peers that you trust, or to CURVE. skipped: messages that a newer one replaced. refused: too long.
     BadArgumentError for an endpoint that makes no sense.
     """
 
     def __init__(self, endpoint: str, *, queue: int, most_bytes: int, curve: Curve | None = None) -> None:
         self._endpoint = endpoint
-        self.skipped = 0
+        self._most_bytes = max(most_bytes, _GREETING_MOST_BYTES)
+        self.skipped = self.refused = 0
         self._heard_at = time.monotonic()
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
         _set_common(self._socket)
         self._socket.rcvhwm = queue
-        self._socket.maxmsgsize = max(most_bytes, _GREETING_MOST_BYTES)
+        self._socket.maxmsgsize = self._most_bytes
         self._socket.reconnect_ivl, self._socket.reconnect_ivl_max = _RECONNECT_MS
         self._socket.subscribe(b"")
         if curve is not None and curve.server is not None:
@@ -218,15 +221,36 @@ class Subscriber:
         message: list[bytes] | None = None
         for _ in range(_MOST_AT_ONCE):
             try:
-                newer = self._socket.recv_multipart(zmq.NOBLOCK)
+                newer = self._receive()
             except zmq.Again:
+                break
+            if newer is None:
+                self.refused += 1
+                self._connect_anew()
                 break
             self.skipped += message is not None
             message = newer
         return message
 
+    def _receive(self) -> list[bytes] | None:
+        """One message, part by part; None when it is too long. zmq.Again when there is none."""
+        parts: list[bytes] = []
+        size, number, more = 0, 0, True
+        while more:
+            part = self._socket.recv(zmq.NOBLOCK)
+            more = bool(self._socket.getsockopt(zmq.RCVMORE))
+            size, number = size + len(part), number + 1
+            if size <= self._most_bytes and number <= _MOST_PARTS:
+                parts.append(part)
+            else:
+                parts.clear()  # read to its end all the same: parts left behind would begin the next one
+        return parts if size <= self._most_bytes and number <= _MOST_PARTS else None
+
     def _connect_anew(self) -> None:
-        """libzmq gives a connection up for good when a message was too long; silence is all that is seen."""
+        """libzmq gives a connection up for good when a part was too long; silence is all that is seen.
+
+        What waits of the old connection is forgotten.
+        """
         with contextlib.suppress(zmq.ZMQError):
             self._socket.disconnect(self._endpoint)
         self._socket.connect(self._endpoint)

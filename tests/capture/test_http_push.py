@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import select
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -11,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from x2c_edge.capture import http_push
 from x2c_edge.capture.base import Source
 from x2c_edge.capture.http_push import AT_ONCE, TOKEN_VARIABLE
 from x2c_edge.capture.jpeg import MOST_BYTES, decode_jpeg, jpeg_size
@@ -106,11 +110,14 @@ def test_the_banner_and_refusals(source: Source, port: int) -> None:
 def test_a_flood_is_slowed_and_strangers_wait_outside(source: Source, port: int) -> None:
     codes = [post(port, jpeg(1))[0] for _ in range(60)]
     assert set(codes) <= {200, 429}
-    idle = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(AT_ONCE)]
-    time.sleep(0.2)
+    sending = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(AT_ONCE)]
+    time.sleep(0.3)  # for the pictures that may come now
+    for connection in sending:
+        connection.sendall(b"POST /stream HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n")
+        time.sleep(0.02)
     with socket.create_connection(("127.0.0.1", port), timeout=10) as one_more:
         assert one_more.recv(100).split()[1] == b"503"
-    for connection in idle:
+    for connection in sending:
         connection.close()
     end = time.monotonic() + 10
     while True:  # their places come back
@@ -170,3 +177,89 @@ def test_a_picture_that_claims_to_be_huge_is_not_decoded() -> None:
 )
 def test_rubbish_has_no_size(data: bytes) -> None:
     assert jpeg_size(data) is None
+
+
+def test_a_hostile_picture_is_refused_and_the_next_one_is_seen(source: Source, port: int) -> None:
+    lone_marker = b"\xff\xd8\xff\x01" + jpeg(9, (6000, 6000))[2:]
+    assert post(port, lone_marker)[0] == 400
+    time.sleep(0.02)
+    damaged = bytearray(jpeg(9, (640, 480)))
+    damaged[-400:-2] = b"\xff\xc0" * 199  # past the front door, and the decoder's to refuse or to mend
+    assert post(port, bytes(damaged))[0] == 200
+    source.read(0.5)
+    time.sleep(0.02)
+    assert post(port, jpeg(40))[0] == 200
+    frame = source.read(5)
+    assert frame is not None
+    assert frame.image.shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"POST /stream HTTP/1.1\r\nX-A: ",
+        b"POST /stream HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n",
+    ],
+    ids=["silent", "in the headers", "in the body"],
+)
+def test_who_dawdles_locks_nobody_out(source: Source, port: int, sent: bytes) -> None:
+    """They come back as often as they are cut off, and send a byte now and then."""
+    stopping = threading.Event()
+
+    def dawdle() -> None:
+        while not stopping.is_set():
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", port), timeout=5) as one,
+            ):
+                one.sendall(sent)
+                while not stopping.wait(0.3):
+                    if sent:
+                        one.sendall(b"a")
+
+    crowd = [threading.Thread(target=dawdle) for _ in range(2 * AT_ONCE)]
+    for one in crowd:
+        one.start()
+    try:
+        time.sleep(0.5)
+        codes = []
+        for _ in range(20):
+            time.sleep(0.1)
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                codes.append(post(port, jpeg(40))[0])
+        assert codes.count(200) >= (15 if not sent.endswith(b"\r\n\r\n") else 1), codes
+    finally:
+        stopping.set()
+        for one in crowd:
+            one.join()
+
+
+def test_one_deadline_for_the_whole_request(
+    source: Source, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that keep coming do not lengthen it, in the headers or in the body."""
+    monkeypatch.setattr(http_push, "REQUEST_S", 1.0)
+    for head in (b"POST /stream HTTP/1.1\r\nX-A: ", b"POST /stream HTTP/1.1\r\nContent-Length: 5000\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as one:
+            one.sendall(head)
+            start = time.monotonic()
+            with contextlib.suppress(OSError):
+                while time.monotonic() - start < 20 and not select.select([one], [], [], 0.2)[0]:
+                    one.sendall(b"a")
+            assert time.monotonic() - start < 10
+
+
+def test_without_the_token_nothing_is_told_or_read(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, "s3cret")
+    source = open_source(SourceSpec(input=f"http-push://127.0.0.1:{port}"))
+    try:
+        assert post(port, jpeg(1), "/else")[0] == 401
+        assert post(port, jpeg(1), Origin="http://evil.example")[0] == 401
+        assert post(port, b"")[0] == 401
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+            raw.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert raw.recv(100).split()[1] == b"401"
+        assert post(port, jpeg(1), Authorization="Bearer s3cret")[0] == 200
+    finally:
+        source.close()

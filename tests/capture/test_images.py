@@ -137,3 +137,24 @@ def test_natural_order_is_numeric_order(numbers: list[int]):
 @given(st.lists(st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1), min_size=2))
 def test_natural_order_takes_any_name(names: list[str]):
     sorted((Path("folder") / name for name in names), key=natural_order)
+
+
+def test_hidden_files_are_passed_over_and_said_once(tmp_path: Path):
+    """macOS keeps ._face.jpg beside face.jpg: not an image, though its name says so."""
+    for name in ("f1.jpg", "f2.jpg"):
+        assert cv2.imwrite(str(tmp_path / name), np.full((8, 8, 3), 90, np.uint8))
+    (tmp_path / "._f2.jpg").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        ")
+    (tmp_path / ".f3.jpg").write_bytes(b"")
+    source = image_folder(tmp_path)
+    source.open()
+    assert source.read(1.0) is not None
+    assert source.read(1.0) is not None
+    with pytest.raises(EndOfStream):
+        source.read(1.0)
+    assert source.status().last_error == (
+        f"{tmp_path}: passed over ._f2.jpg and 1 more: their names begin with a dot"
+    )
+    (tmp_path / "f1.jpg").unlink()
+    (tmp_path / "f2.jpg").unlink()
+    with pytest.raises(NotFoundError, match=r"no images .* ._f2.jpg and others that begin with a dot"):
+        image_folder(tmp_path)

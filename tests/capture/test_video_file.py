@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import struct
+import subprocess
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from tests.capture.conftest import level
 from x2c_edge.capture.base import EndOfStream
 from x2c_edge.capture.open import SourceSpec, open_source
 from x2c_edge.capture.video_file import VideoFile
@@ -76,7 +80,7 @@ def test_truncated_video_delivers_what_decodes_and_says_so(write_video):
     assert 0 < len(frames) < 36
     status = source.status()
     assert status.state == "ended"
-    assert status.last_error == f"{path} ends after {len(frames)} of 40 frames: truncated or damaged"
+    assert status.last_error == f"{path}: {40 - len(frames)} of 40 frames are missing: truncated or damaged"
 
 
 def test_video_without_its_index_is_refused_in_one_line(write_video):
@@ -140,3 +144,92 @@ def test_truncated_real_clip_is_refused(clips: Path, tmp_path: Path):
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(NotFoundError, match=r"half\.mp4"):
         open_source(SourceSpec(input=str(path)))
+
+
+INTERLACED = Path(__file__).parent / "interlaced.mp4"  # the virtual Ameca turns its head, as a TV sends it
+
+
+def test_interlaced_video_is_a_picture_or_one_line(tmp_path: Path):
+    """Never black frames: whether this OpenCV can convert it is seen from the pictures."""
+    capture = cv2.VideoCapture(str(INTERLACED), cv2.CAP_FFMPEG)
+    first, second = capture.read()[1], capture.read()[1]
+    source = VideoFile(INTERLACED)
+    if np.array_equal(first, second):  # the head moves: nothing was converted
+        with pytest.raises(NotFoundError, match=r"is interlaced .* ffmpeg -i FILE -vf yadif") as caught:
+            source.open()
+        assert "\n" not in str(caught.value)
+    else:
+        source.open()
+        assert all(frame.image.mean() > 20 for frame in read_all(source))
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg here to make and mend the files")
+@pytest.mark.parametrize(
+    "coding",
+    [
+        "a.dv -vf scale=720:576,setfield=tff -r 25 -c:v dvvideo -pix_fmt yuv420p",
+        "a.mpg -c:v mpeg2video -flags +ilme+ildct",
+    ],
+)
+def test_other_kinds_of_interlaced_video_and_the_command_that_helps(write_video, tmp_path: Path, coding: str):
+    name, *options = coding.split()
+    made = tmp_path / name
+    moving = write_video("moving.avi", "MJPG", frames=25, size=(720, 576))
+    subprocess.run(["ffmpeg", "-v", "error", "-i", moving, *options, made], check=True)
+    source = VideoFile(made)
+    said = ""
+    try:
+        source.open()
+    except NotFoundError as error:
+        said = str(error)
+    if said:
+        assert "ffmpeg -i FILE -vf yadif" in said
+        mended = tmp_path / "progressive.mp4"
+        subprocess.run(["ffmpeg", "-v", "error", "-i", made, "-vf", "yadif", mended], check=True)
+        source = VideoFile(mended)
+        source.open()
+    assert abs(read_all(source)[20].image.mean() - level(20)) < 12
+
+
+def test_a_video_that_stands_still_is_no_interlaced_one(tmp_path: Path):
+    path = tmp_path / "still.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), 25, (64, 48))
+    for _ in range(30):
+        writer.write(np.full((48, 64, 3), 90, np.uint8))
+    writer.release()
+    source = VideoFile(path)
+    source.open()
+    assert len(read_all(source)) == 30
+    assert source.status().last_error is None
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "mp4v"), ("a.avi", "MJPG")])
+def test_damage_in_the_middle_costs_the_damaged_frames_and_says_how_many(tmp_path: Path, name, codec):
+    path = tmp_path / name
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), 30, (320, 240))
+    noise = np.random.default_rng(1).integers(0, 255, (90, 24, 32, 3), np.uint8)
+    for picture in noise:
+        writer.write(cv2.resize(picture, (320, 240)))
+    writer.release()
+    content = bytearray(path.read_bytes())
+    at, length = int(len(content) * 0.4), int(len(content) * 0.2)
+    content[at : at + length] = bytes(length)
+    path.write_bytes(content)
+    source = VideoFile(path)
+    source.open()
+    frames = read_all(source)
+    assert 60 < len(frames) < 90
+    last = cv2.resize(noise[-1], (320, 240)).astype(float)  # also what comes behind the damage
+    assert np.abs(frames[-1].image - last).mean() < 20
+    status = source.status()
+    assert status.last_error == (f"{path}: {90 - len(frames)} of 90 frames are missing: truncated or damaged")
+
+
+@pytest.mark.parametrize("name", ["rec-12:30:05.mp4", "clip%03d.mp4", "file:a.mp4", "a b#c?.mp4"])
+def test_any_name_is_a_file_s_name(write_video, monkeypatch, name: str):
+    plain = write_video("plain.mp4", "mp4v")
+    plain.rename(plain.with_name(name))
+    monkeypatch.chdir(plain.parent)
+    source = open_source(SourceSpec(input=name))
+    assert source.name == name
+    assert len(read_all(source)) == 20

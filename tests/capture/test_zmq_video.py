@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,10 +28,13 @@ def jpeg(level: int) -> bytes:
 class Camera:
     """A publisher as on the robot."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int | None = None) -> None:
         self.context = zmq.Context()
         self.socket = self.context.socket(zmq.PUB)
-        self.port = self.socket.bind_to_random_port("tcp://127.0.0.1")
+        if port is None:
+            self.port = self.socket.bind_to_random_port("tcp://127.0.0.1")
+        else:
+            self.socket.bind(f"tcp://127.0.0.1:{port}")
 
     def until_seen(self, source: Source, *parts: bytes) -> Frame:
         end = time.monotonic() + 10
@@ -111,3 +117,36 @@ def test_an_unknown_host_and_a_missing_key_file_are_one_line(tmp_path: Path) -> 
         open_source(SourceSpec(input="zmq://no-such-host.invalid:5000"))
     with pytest.raises(NotFoundError, match="none: No such file"):
         open_source(SourceSpec(input=f"zmq://127.0.0.1:5000?curve={tmp_path}/none"))
+
+
+_HOSTILE = """
+import sys, time, zmq
+socket = zmq.Context().socket(zmq.PUB)
+socket.bind(sys.argv[1])
+part = bytes(4 << 20)
+while True:
+    time.sleep(0.3)
+    socket.send_multipart([part] * 40)
+"""
+
+
+def test_the_parts_of_a_message_are_bounded_together() -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    source = open_source(SourceSpec(input=f"zmq://127.0.0.1:{port}"))
+    peer = subprocess.Popen([sys.executable, "-c", _HOSTILE, f"tcp://127.0.0.1:{port}"])
+    try:
+        end = time.monotonic() + 30
+        while not source.status().dropped and time.monotonic() < end:
+            assert source.read(0.1) is None
+        assert "damaged" in (source.status().last_error or "")
+        peer.kill()
+        peer.wait()
+        honest = Camera(port)
+        assert honest.until_seen(source, b"17.5", jpeg(40)).image.shape == (48, 64, 3)
+        honest.close()
+    finally:
+        peer.kill()
+        peer.wait()
+        source.close()

@@ -12,6 +12,8 @@ from x2c_edge.face.detect import (
     FaceSearch,
     HaarDetector,
     HaarProfileDetector,
+    Pass,
+    TurnedDetector,
     YuNetDetector,
     haar_passes,
     luma,
@@ -146,3 +148,69 @@ def test_yunet_without_its_model(tmp_path: Path) -> None:
     broken.write_bytes(b"not a model")
     with pytest.raises(NotFoundError, match="not a YuNet model"):
         YuNetDetector(broken)
+
+
+def turned_picture(image: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+    """The picture turned clockwise about its middle, and the (2, 3) map of its pixels."""
+    height, width = image.shape[:2]
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -degrees, 1.0)
+    return cv2.warpAffine(image, turn, (width, height), borderValue=(120, 120, 120)), turn
+
+
+@pytest.mark.parametrize("degrees", [35, -60, 90, 180])
+def test_a_head_that_starts_rolled_is_found_in_one_picture(clips, degrees: int) -> None:
+    for name in ("d3", "d6", "d19"):
+        clip = clips[name]
+        number = next(iter(clip.labels))
+        truth = clip.square(clip.labels[number])
+        picture, turn = turned_picture(next(clip.frames([number])), degrees)
+        x, y = turn @ (truth.x, truth.y, 1.0)
+        place = Square(x, y, truth.side)
+        roll = truth.roll + math.radians(degrees)
+
+        def upright(box: FaceBox, place: Square = place, roll: float = roll) -> bool:
+            """The network denies a crop without an upright face; so does this."""
+            return matches(box, place) and abs(math.remainder(box.roll - roll, 2 * math.pi)) < 0.4
+
+        assert FaceSearch(haar_passes()).search(Frame(0, 0, picture), upright), f"{name} at {degrees}"
+
+
+class BrightestPixel:
+    """A detector of upright boxes around the brightest pixel."""
+
+    def detect(self, image: np.ndarray) -> list[FaceBox]:
+        y, x = np.unravel_index(image.argmax(), image.shape)
+        return [FaceBox(x - 5.0, y - 5.0, 11.0, 11.0, 0.5)]
+
+
+@pytest.mark.parametrize("degrees", [30, -30, 60, 90, -90, 180])
+@pytest.mark.parametrize("size", [(48, 64), (61, 33)])
+def test_a_turned_detector_s_boxes_are_in_the_picture_s_pixels(degrees: int, size: tuple[int, int]) -> None:
+    picture = np.zeros(size, np.uint8)
+    picture[9:12, 19:22] = 150
+    picture[10, 20] = 250
+    (box,) = TurnedDetector(BrightestPixel(), math.radians(degrees)).detect(picture)
+    assert math.hypot(box.square.x - 20, box.square.y - 10) < 1.0
+    assert box.square.side == 11
+    assert box.roll == pytest.approx(math.radians(degrees))
+
+
+def test_false_faces_do_not_keep_the_other_passes_away() -> None:
+    """Each pass has its turn, whatever the others believe to have seen."""
+    looked = []
+
+    class Sees:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def detect(self, image: np.ndarray) -> list[FaceBox]:
+            looked.append(self.name)
+            return [FaceBox(10, 10, 30, 30, 0.9)] if self.name != "late" else []
+
+    search = FaceSearch(
+        [Pass(Sees("always"), 320, every=4, first=1), Pass(Sees("late"), 320, every=4, first=3)]
+    )
+    frame = Frame(0, 0, np.zeros((64, 64, 3), np.uint8))
+    for _ in range(8):
+        search.search(frame, anywhere)
+    assert looked.count("late") == 2

@@ -21,12 +21,14 @@ class Scripted:
 
     def __init__(self) -> None:
         self.faces: list[Square] = []
+        self.rolls = 0.0
         self.calls = 0
 
     def detect(self, image: np.ndarray) -> list[FaceBox]:
         self.calls += 1
         return [
-            FaceBox(f.x - (f.side - 1) / 2, f.y - (f.side - 1) / 2, f.side, f.side, 0.8) for f in self.faces
+            FaceBox(f.x - (f.side - 1) / 2, f.y - (f.side - 1) / 2, f.side, f.side, 0.8, self.rolls)
+            for f in self.faces
         ]
 
 
@@ -345,3 +347,29 @@ def test_an_update_without_a_face_changes_nothing(world: World) -> None:
 def test_a_pack_without_eye_corners_is_refused() -> None:
     with pytest.raises(NotFoundError, match=r"\[263, 362\]"):
         FaceFollower([i for i in LANDMARK_IDS if i not in (263, 362)])
+
+
+def test_advice_says_what_to_change(world: World) -> None:
+    follower = FaceFollower(LANDMARK_IDS)
+    for level, said in (
+        (30, "the picture is too dark (12% of full brightness): put light on the face"),
+        (200, ""),
+    ):
+        picture = np.full((240, 320, 3), level, np.uint8)
+        assert follower.locate(Frame(0, level * STEP, picture)) is None
+        assert follower.advice == said
+    upright = Square(240, 240, 120)
+    for degrees, said in (
+        (0, ""),
+        (20, ""),
+        (40, "the head is tilted by +40 deg: hold it upright, or level the camera"),
+        (-50, "the head is tilted by -50 deg"),
+        (-90, "the face lies at -90 deg: turn the camera upright"),
+    ):
+        tilted = World(world._model, world._square)
+        tilted.detector.rolls = math.radians(degrees)
+        tilted.detector.faces = [upright]
+        for _ in range(3):
+            assert tilted.see(upright.turned(math.radians(degrees)))
+        assert tilted.follower.advice.startswith(said)
+        assert bool(tilted.follower.advice) == bool(said)

@@ -208,3 +208,24 @@ def test_kill_leaves_a_file_readable_to_its_last_full_line(tmp_path: Path, event
     process.wait()
     lines = path.read_bytes().split(b"\n")
     assert [json.loads(line)["seq"] for line in lines[:-1]] == list(range(len(lines) - 1))
+
+
+def test_a_file_that_is_deleted_takes_the_link_down(
+    tmp_path: Path, make_command: CommandMaker, eventually: Eventually
+) -> None:
+    path = tmp_path / "out.jsonl"
+    link = JsonlLink(str(path))
+    link.open()
+    link.send(make_command(0))
+    eventually(lambda: link.status().sent == 1)
+    path.rename(tmp_path / "rotated.jsonl")  # still there: nothing is lost
+    link.send(make_command(1))
+    eventually(lambda: link.status().sent == 2)
+    assert link.status().state == "up"
+    (tmp_path / "rotated.jsonl").unlink()
+    assert link.status().state == "down"
+    link.send(make_command(2))
+    eventually(lambda: link.status().errors > 0)
+    assert "was deleted, and what was in it is lost" in link.status().last_error
+    link.close(1)
+    assert (link.status().sent, link.status().dropped) == (2, 1)

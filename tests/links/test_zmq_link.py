@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -225,3 +226,27 @@ def test_the_default_address_is_the_loopback(eventually: Eventually) -> None:
     link = make_link("zmq://", rate_hz=60)
     assert isinstance(link, ZmqLink)
     assert link._endpoint == "tcp://127.0.0.1:6666"
+
+
+def test_a_message_too_long_in_all_its_parts_is_refused_and_the_next_one_read() -> None:
+    context = zmq.Context()
+    peer = context.socket(zmq.PUB)
+    port = peer.bind_to_random_port("tcp://127.0.0.1")
+    subscriber = Subscriber(f"tcp://127.0.0.1:{port}", queue=16, most_bytes=100)
+
+    def until(parts: list[bytes], done: Callable[[list[bytes] | None], bool]) -> None:
+        end = time.monotonic() + 20
+        while True:
+            peer.send_multipart(parts)
+            if done(subscriber.newest(0.05)):
+                return
+            assert time.monotonic() < end
+
+    until([b"a" * 500, b"b" * 500], lambda got: got == [b"a" * 500, b"b" * 500])
+    until([b"a" * 500, b"b" * 500, b"c" * 50], lambda got: got is None and subscriber.refused > 0)
+    until([b"after"], lambda got: got == [b"after"])
+    refused = subscriber.refused
+    until([b""] * 100, lambda got: subscriber.refused > refused)
+    until([b"after"], lambda got: got == [b"after"])
+    subscriber.close()
+    context.destroy(linger=0)

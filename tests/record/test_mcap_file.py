@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import io
 import json
+import re
+import resource
+import struct
 from pathlib import Path
 
+import lz4.frame
 import pytest
+import zstandard
+from mcap.data_stream import RecordBuilder
 from mcap.reader import make_reader
-from mcap.writer import CompressionType, Writer
+from mcap.records import Chunk, DataEnd, Footer, Header
+from mcap.writer import MCAP0_MAGIC, CompressionType, Writer
 
 from tests.record.recordings import FACTS, smooth, write
 from x2c_edge.errors import NotFoundError
@@ -198,3 +206,70 @@ def test_the_recording_of_the_helper_is_sound(tmp_path: Path):
     messages: list[Message] = list(reader.messages())
     assert [m.topic for m in messages] == ["/camera", "/expression"] * 5
     assert reader.facts == FACTS
+
+
+def bomb(path: Path, compression: str, data: bytes, claimed: int) -> Path:
+    """A finished file with one chunk that claims ``claimed`` bytes."""
+    content = io.BytesIO()
+    record = RecordBuilder()
+    Header("", "").write(record)
+    Chunk(compression, data, 0, 0, 0, claimed).write(record)
+    DataEnd(0).write(record)
+    Footer(0, 0, 0).write(record)
+    content.write(MCAP0_MAGIC + record.end() + MCAP0_MAGIC)
+    path.write_bytes(content.getvalue())
+    return path
+
+
+def zeros(compression: str, size: int) -> bytes:
+    if compression == "zstd":
+        packer = zstandard.ZstdCompressor().compressobj(size=size)
+        pieces = [packer.compress(bytes(1 << 20)) for _ in range(size >> 20)]
+        return b"".join((*pieces, packer.flush()))
+    with lz4.frame.LZ4FrameCompressor(block_size=lz4.frame.BLOCKSIZE_MAX4MB) as packer:
+        pieces = [
+            packer.begin(),
+            *(packer.compress(bytes(1 << 20)) for _ in range(size >> 20)),
+            packer.flush(),
+        ]
+    return b"".join(pieces)
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+@pytest.mark.parametrize("honest", [True, False])
+def test_a_chunk_that_unpacks_to_more_than_memory_is_one_line(tmp_path: Path, compression: str, honest: bool):
+    """Whether it says so or not."""
+    size = 1 << 30
+    path = bomb(tmp_path / "bomb.mcap", compression, zeros(compression, size), size if honest else 1000)
+    assert path.stat().st_size < size / 200
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found, said = outcome(path)
+    assert found == []
+    assert re.search(r"damaged at byte \d+ \(a chunk .* bytes.*\); use another copy", said)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # kB
+
+
+def test_a_chunk_of_endless_records_is_one_line(tmp_path: Path):
+    record = struct.pack("<BQ", 0x80, 0)
+    data = record * ((60 << 20) // len(record))
+    path = bomb(tmp_path / "bomb.mcap", "zstd", zstandard.compress(data), len(data))
+    assert "too many records" in outcome(path)[1]
+
+
+def test_a_record_of_gigabytes_is_not_read(tmp_path: Path):
+    path = tmp_path / "long.mcap"
+    path.write_bytes(MCAP0_MAGIC + struct.pack("<BQ", 5, 3 << 30))
+    with path.open("r+b") as file:
+        file.truncate((3 << 30) + 100)  # a hole: nothing of it is on the disk
+    assert "a record of 3221225472 bytes" in outcome(path)[1]
+
+
+def test_what_does_not_matter_is_skipped_whatever_its_size(tmp_path: Path):
+    path = tmp_path / "a.mcap"
+    writer = Writer(str(path))
+    writer.start()
+    writer.add_attachment(0, 0, "film", "video/mp4", bytes(70 << 20))
+    channel = writer.register_channel("/a", "json", writer.register_schema("A", "jsonschema", b"{}"))
+    writer.add_message(channel, 1, b'{"n": 4}', 1)
+    writer.finish()
+    assert numbers(path)[0] == [("/a", 1, 4)]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import random
@@ -13,7 +14,14 @@ from tests.record.recordings import FACTS, PERIOD_NS, seen, smooth, write
 from x2c_edge.capture.base import EndOfStream
 from x2c_edge.errors import NotFoundError
 from x2c_edge.record.mcap_file import McapWriter
-from x2c_edge.record.messages import EXPRESSION, ROBOT_FACE, TOPICS, expression_message, picture_message
+from x2c_edge.record.messages import (
+    CAMERA,
+    EXPRESSION,
+    ROBOT_FACE,
+    TOPICS,
+    expression_message,
+    picture_message,
+)
 from x2c_edge.record.recorded import LONGEST_GAP_NS, Recorded, RecordedFrame
 
 LIVE = FACTS | {"clock": "monotonic"}
@@ -152,3 +160,23 @@ def test_an_odd_frame_rate_is_thirty(tmp_path: Path, fps: str):
     source = Recorded(write(tmp_path / "a.mcap", smooth(2), FACTS | {"fps": fps}), pictures=False)
     source.open()
     assert source.nominal_fps == 30.0
+
+
+def test_damaged_pictures_are_left_out_and_counted(tmp_path: Path):
+    """Also one that OpenCV would throw an error at: the frame stays, grey."""
+    path = tmp_path / "a.mcap"
+    writer = McapWriter(path, TOPICS, FACTS)
+    for k, sight in enumerate(smooth(6)):
+        message = picture_message(np.full((48, 64, 3), 90, np.uint8), sight.t_capture_ns, "camera")
+        if k % 2:
+            whole = base64.b64decode(message["data"])
+            hostile = (whole[:2] + b"\xff\x01" * 2000 + whole[2:], b"", whole[:-9] + b"\xff\xd9")[k // 2]
+            message["data"] = base64.b64encode(hostile).decode()
+        writer.add(CAMERA, sight.t_capture_ns, message, k)
+        writer.add(EXPRESSION, sight.t_capture_ns, expression_message(sight), k)
+    writer.finish({})
+    source = Recorded(path, pictures=True)
+    found = frames(source)
+    assert [abs(int(f.image[0, 0, 0]) - 90) < 4 for f in found[:5]] == [True, False, True, False, True]
+    assert source.status().dropped == 2
+    assert source.status().last_error == f"{path}: 2 of its pictures are damaged and left out"

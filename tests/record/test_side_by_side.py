@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
+from x2c_edge.capture.pictures_in import pictures_in
 from x2c_edge.controls import INDEX, NEUTRAL
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.frames import FaceCrop, Frame
 from x2c_edge.nets.landmarks import LANDMARK_IDS, OVAL
+from x2c_edge.record import side_by_side
 from x2c_edge.record.side_by_side import SideBySideWriter, to_bgr
 
 HEIGHT = 480  # the smallest panel, for speed
@@ -285,3 +288,26 @@ def test_real_clip_keeps_its_picture(tmp_path):
     assert len(found) == 6
     for original, picture in zip(originals, found, strict=True):
         assert np.abs(picture[:, :480].astype(int) - original.astype(int)).mean() < 5
+
+
+def test_a_video_that_did_not_reach_the_disk_gets_no_final_name(small_disk, monkeypatch):
+    """The encoder meets a disk that is really full and keeps it to itself; the pictures are counted."""
+    monkeypatch.setattr(side_by_side, "_ROOM", 0)
+    (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free - 600_000))
+    path = small_disk / "a.mp4"
+    writer = SideBySideWriter(path, 30, HEIGHT)
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        noise = rng.integers(0, 255, (HEIGHT, 640, 3), np.uint8)
+        writer.write(noise, None, None, NEUTRAL, "FOLLOWING")
+    with pytest.raises(NotFoundError, match=r"only \d+ of 60 pictures reached the disk; .*a\.partial\.ismv"):
+        writer.close()
+    assert not path.exists()
+    assert 0 < pictures_in(small_disk / "a.partial.ismv") < 60
+
+
+def test_a_name_with_colons_is_a_file_s_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with SideBySideWriter("rec-12:30:05.mp4", 30, HEIGHT) as writer:
+        writer.write(frame(np.full((48, 64, 3), 90, np.uint8), 0, 0.0), None, None, NEUTRAL, "FOLLOWING")
+    assert pictures_in(tmp_path / "rec-12:30:05.mp4") == 1

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from x2c_edge.capture.jpeg import decoded
 from x2c_edge.capture.live import Raw
 from x2c_edge.capture.opencv import contiguous_bytes, cv2, fourcc_text, sensible_fps
 from x2c_edge.errors import BadArgumentError, NotFoundError
@@ -128,8 +129,8 @@ class V4L2Camera:
 
     def decode(self, raw: Raw) -> tuple[Raw, PixelFormat] | None:
         if self.format == "MJPG":
-            image = cv2.imdecode(raw.reshape(-1), cv2.IMREAD_COLOR)
-            return None if image is None else (contiguous_bytes(image), "BGR")
+            image = decoded(raw.reshape(-1))
+            return None if image is None else (image, "BGR")
         shape: tuple[int, ...]
         pixel_format: PixelFormat
         if self.format == "YUYV":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 
+from x2c_edge.capture.jpeg import decoded
 from x2c_edge.capture.live import Raw
 from x2c_edge.capture.opencv import contiguous_bytes, cv2, sensible_fps
 from x2c_edge.errors import BadArgumentError, NotFoundError
@@ -107,8 +108,8 @@ class GStreamerCamera:
 
     def decode(self, raw: Raw) -> tuple[Raw, PixelFormat] | None:
         if self.format == "MJPG":
-            image = cv2.imdecode(raw.reshape(-1), cv2.IMREAD_COLOR)
-            return None if image is None else (contiguous_bytes(image), "BGR")
+            image = decoded(raw.reshape(-1))
+            return None if image is None else (image, "BGR")
         if self.format == "GRAY8":
             return contiguous_bytes(cv2.cvtColor(raw, cv2.COLOR_GRAY2BGR)), "BGR"
         if self.format == "NV12":

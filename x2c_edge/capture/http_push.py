@@ -1,14 +1,16 @@
 """``http-push://HOST:PORT/stream``: a phone posts one JPEG a request (specs/links.md section 8).
 
 The port is the loopback's unless the address says otherwise. What a stranger can do is bounded: the size of a
-request, eight of them at once, the time one may take, and pictures per second. ``$X2C_EDGE_HTTP_TOKEN``, when
-set, must come as ``Authorization: Bearer``.
+request, eight of them at once, the time that one may take from first byte to last, and pictures per second.
+Whoever dawdles makes room when somebody else knocks. ``$X2C_EDGE_HTTP_TOKEN``, when set, must come as
+``Authorization: Bearer``; it is looked at before anything else.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hmac
+import io
 import os
 import socket
 import threading
@@ -19,7 +21,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from x2c_edge.capture.jpeg import MOST_BYTES, MOST_PER_S, decode_jpeg, jpeg_size
+from x2c_edge.capture.jpeg import MOST_BYTES, MOST_PER_S, decode_jpeg, jpeg_is_sensible
 from x2c_edge.capture.live import Live, Raw
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.frames import PixelFormat
@@ -28,14 +30,38 @@ DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 5000
 TOKEN_VARIABLE: Final = "X2C_EDGE_HTTP_TOKEN"
 AT_ONCE: Final = 8
-_UPLOAD_S: Final = 5.0
+REQUEST_S: Final = 5.0  # from the end of the request before to the last byte of this one
+_DAWDLING_S: Final = 1.0  # a body that takes longer may have to make room
 _PATIENCE_S: Final = 0.1
 _LATE_WITHIN: Final = 1000  # a number this much smaller is a late picture; smaller still, the app's new start
+_NO_TOKEN: Final = (401, b"Authorization: Bearer TOKEN needed\n")
 _BUSY: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
+class _Reader(io.RawIOBase):
+    """What a connection sends, until ``until`` (monotonic seconds), however it is spread over time."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.until = 0.0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left_s = self.until - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left_s)
+        return self._connection.recv_into(buffer)
+
+
 class _Server(ThreadingHTTPServer):
-    """Threads for at most ``AT_ONCE`` connections; the others are told to come back."""
+    """Threads for at most ``AT_ONCE`` connections.
+
+    When one more comes, the one that has been at its headers (or silent) for longest is cut off; if all are
+    past them, the slowest body; if none is slow, the new one is told to come back.
+    """
 
     daemon_threads = True
     block_on_close = False
@@ -44,12 +70,17 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], box: HttpPush) -> None:
         self.box = box
         self._free = threading.Semaphore(AT_ONCE)
+        self._talking: dict[socket.socket, tuple[bool, float]] = {}  # whether its headers are in; since when
+        self._talk = threading.Lock()
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         super().__init__(address, _Upload)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._free.acquire(blocking=False):
+        if self._free.acquire(blocking=False) or (
+            self._cut_off() and self._free.acquire(timeout=_PATIENCE_S)
+        ):
+            self.note(request, heard=False)
             super().process_request(request, client_address)
             return
         with contextlib.suppress(OSError):
@@ -60,7 +91,28 @@ class _Server(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
+            with self._talk:
+                self._talking.pop(request, None)
             self._free.release()
+
+    def note(self, request: socket.socket, *, heard: bool) -> None:
+        """A connection begins to wait for a request, or has shown its headers."""
+        with self._talk:
+            self._talking[request] = (heard, time.monotonic())
+
+    def _cut_off(self) -> bool:
+        """Make one connection give its place up; False when all are in use and none is slow."""
+        with self._talk:
+            if not self._talking:
+                return False
+            slowest = min(self._talking, key=lambda request: self._talking[request])
+            heard, since = self._talking[slowest]
+            if heard and time.monotonic() - since < _DAWDLING_S:
+                return False
+            del self._talking[slowest]
+        with contextlib.suppress(OSError):
+            slowest.shutdown(socket.SHUT_RDWR)  # wakes its thread, which closes it
+        return True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         return  # a client that went away in the middle
@@ -68,12 +120,27 @@ class _Server(ThreadingHTTPServer):
 
 class _Upload(BaseHTTPRequestHandler):
     server: _Server
-    timeout = _UPLOAD_S
+    timeout = REQUEST_S
     protocol_version = "HTTP/1.1"
     server_version = "x2c-edge"
     sys_version = ""
 
+    def setup(self) -> None:
+        super().setup()
+        self._reader = _Reader(self.connection)
+        self.rfile = io.BufferedReader(self._reader)
+
+    def handle_one_request(self) -> None:
+        """With one deadline for all of it, from before the first byte."""
+        self._reader.until = time.monotonic() + REQUEST_S
+        self.server.note(self.connection, heard=False)
+        super().handle_one_request()
+
     def do_GET(self) -> None:
+        if not self.server.box.knows(self.headers.get("Authorization", "")):
+            self.close_connection = True
+            self._reply(*_NO_TOKEN)
+            return
         self._reply(200 if self.path == "/" else 404, b"x2c-edge: POST a JPEG to /stream\n")
 
     def do_POST(self) -> None:
@@ -83,24 +150,25 @@ class _Upload(BaseHTTPRequestHandler):
             self.close_connection = True  # its body is left unread
             self._reply(*refusal)
             return
+        self.server.note(self.connection, heard=True)
         body = self._body(int(self.headers["Content-Length"]))
         if body is None:
             self.close_connection = True
             self._reply(408, b"too slow\n")
-        elif jpeg_size(body) is None:
-            self._reply(400, b"not a JPEG\n")
+        elif not jpeg_is_sensible(body):
+            self._reply(400, b"not a whole JPEG of at most 16 million pixels\n")
         else:
             self.server.box.put(t_ns, body, self._number())
             self._reply(200, b"OK")
 
     def _refusal(self) -> tuple[int, bytes] | None:
         length = self.headers.get("Content-Length", "")
+        if not self.server.box.knows(self.headers.get("Authorization", "")):
+            return _NO_TOKEN
         if self.path != self.server.box.path:
             return 404, b"POST to " + self.server.box.path.encode() + b"\n"
         if self.headers.get("Origin") is not None:
             return 403, b"not from web pages\n"
-        if not self.server.box.knows(self.headers.get("Authorization", "")):
-            return 401, b"Authorization: Bearer TOKEN needed\n"
         if not (length.isascii() and length.isdecimal()):
             return 411, b"Content-Length needed\n"
         if len(length) > 9 or int(length) > MOST_BYTES:
@@ -111,22 +179,13 @@ class _Upload(BaseHTTPRequestHandler):
 
     def _body(self, length: int) -> bytes | None:
         """The body; None when it does not come in time. A client that trickles does not keep its place."""
-        body = bytearray()
-        until = time.monotonic() + _UPLOAD_S
-        while len(body) < length:
-            left_s = until - time.monotonic()
-            if left_s <= 0:
-                return None
-            self.connection.settimeout(left_s)
-            try:
-                piece = self.rfile.read1(min(length - len(body), 1 << 16))
-            except TimeoutError:
-                return None
-            if not piece:
-                return None
-            body += piece
-        self.connection.settimeout(_UPLOAD_S)
-        return bytes(body)
+        try:
+            body = self.rfile.read(length)
+        except TimeoutError:
+            return None
+        finally:
+            self.connection.settimeout(REQUEST_S)  # for the answer
+        return body if len(body) == length else None
 
     def _number(self) -> int | None:
         text = self.headers.get("X-Frame-Seq", "")

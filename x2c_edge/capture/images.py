@@ -79,8 +79,12 @@ class Images:
 
     live = False
 
-    def __init__(self, name: str, paths: list[Path], fps: float | None = None) -> None:
+    def __init__(
+        self, name: str, paths: list[Path], fps: float | None = None, note: str | None = None
+    ) -> None:
+        """note: what to say about files that are not among ``paths``."""
         self.name = name
+        self._note = note
         self.nominal_fps = fps or DEFAULT_FPS
         self._paths = paths
         self._frames = 0
@@ -103,7 +107,7 @@ class Images:
                 raise NotFoundError(f"image {path} is empty (zero bytes); write it again or leave it out")
             if not cv2.haveImageReader(str(path)):
                 raise NotFoundError(f"image {path} is damaged or not an image; replace it or leave it out")
-        self._frames, self._state, self._last_error, self._opened = 0, "up", None, True
+        self._frames, self._state, self._last_error, self._opened = 0, "up", self._note, True
 
     def read(self, timeout_s: float) -> Frame | None:
         """The next image at once; ``timeout_s`` is for sources that wait."""
@@ -138,12 +142,20 @@ class Images:
 def image_folder(folder: Path, fps: float | None = None) -> Images:
     """The images of a folder (not of its sub-folders) in natural order; other files are passed over.
 
+    So are hidden ones (``._face.jpg``: what macOS keeps beside a picture), with a word in the status.
     Raises ``NotFoundError`` when there is none.
     """
-    paths = sorted(
+    found = sorted(
         (path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES),
         key=natural_order,
     )
+    paths = [path for path in found if not path.name.startswith(".")]
+    hidden = [path.name for path in found if path.name.startswith(".")]
     if not paths:
-        raise NotFoundError(f"no images in folder {folder} (looked for .jpg, .png, .bmp, .webp, .tif ...)")
-    return Images(str(folder), paths, fps)
+        only = f"; {hidden[0]} and others that begin with a dot are passed over" if hidden else ""
+        raise NotFoundError(
+            f"no images in folder {folder} (looked for .jpg, .png, .bmp, .webp, .tif ...{only})"
+        )
+    more = f" and {len(hidden) - 1} more" if len(hidden) > 1 else ""
+    note = f"{folder}: passed over {hidden[0]}{more}: their names begin with a dot" if hidden else None
+    return Images(str(folder), paths, fps, note)

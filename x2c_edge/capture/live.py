@@ -144,7 +144,7 @@ class Live:
         self._patient = patient
         self._connect = connect
         self._grabber: _Grabber | None = None
-        self._frames = 0
+        self._frames = self._damaged = 0
         self._last_ns = 0
         self._last_error: str | None = None
 
@@ -155,7 +155,7 @@ class Live:
     def open(self) -> None:
         if self._grabber is None:
             device = self._connect()
-            self._frames = 0
+            self._frames = self._damaged = 0
             self._grabber = _Grabber(device, self.name, self._patient)
 
     def read(self, timeout_s: float) -> Frame | None:
@@ -171,7 +171,10 @@ class Live:
             decoded = grabber.device.decode(raw)
             if decoded is not None:
                 break
+            self._damaged += 1
             self._last_error = f"picture {seq} was damaged and skipped"
+            if self._damaged > 1:
+                self._last_error = f"{self._damaged} pictures were damaged and skipped"
         self._frames += 1
         self._last_ns = max(t_ns, self._last_ns + 1)
         image, pixel_format = decoded

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import deque
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from x2c_edge.capture import interlaced
 from x2c_edge.capture.base import EndOfStream, SourceState, SourceStatus
 from x2c_edge.capture.opencv import contiguous_bytes, cv2, fourcc_text, sensible_fps
 from x2c_edge.errors import NotFoundError
@@ -12,25 +18,34 @@ from x2c_edge.frames import Frame
 
 # Frame counts in headers are estimates in some containers; only a clear shortfall is worth a word.
 _TOLERATED_SHORTFALL = 0.02
+# A grab that fails has passed over one damaged frame; after so many in a row there is nothing more to come.
+_MOST_DAMAGED = 1000
+_STANDS_STILL = 8  # pictures in a row that are the same before it is worth a look in the middle of a file
 
 
 class VideoFile:
     """Every frame of a video file as BGR, turned upright as its metadata says.
 
     ``t_capture_ns`` is the presentation time. A time that is missing or does not grow is replaced by
-    the previous one plus a frame's length. A file that ends early delivers what it has and then says
-    so in ``status().last_error``.
+    the previous one plus a frame's length. A file that is damaged or ends early delivers what it has, also
+    behind the damage, and then says in ``status().last_error`` how many frames are missing.
     """
 
     live = False
 
     def __init__(self, path: str | Path) -> None:
         self.name = str(path)
+        # FFmpeg takes "rec-12:30.mp4" for a protocol and "clip%d.mp4" for a row of files in some places.
+        self._path = Path(path).absolute()
         self.nominal_fps = 30.0
         self._capture: cv2.VideoCapture | None = None
         self._state: SourceState = "up"
         self._frames = 0
-        self._dropped = 0
+        self._dropped = self._damaged = 0
+        self._ahead: deque[tuple[int, NDArray[np.uint8]]] = deque()  # read at the start, to look at
+        self._repeated = 0  # pictures in a row that were the same
+        self._looked = False  # whether it is interlaced, once there was a reason to
+        self._previous: NDArray[np.uint8] | None = None
         self._promised = 0
         self._last_ns: int | None = None
         self._width = self._height = 0
@@ -38,9 +53,10 @@ class VideoFile:
         self._last_error: str | None = None
 
     def open(self) -> None:
+        """NotFoundError when no picture can be read from it."""
         if self._capture is not None:
             return
-        capture = cv2.VideoCapture(self.name, _backend())
+        capture = cv2.VideoCapture(str(self._path), _backend())
         # An audio file opens, but has no picture size.
         if not capture.isOpened() or capture.get(cv2.CAP_PROP_FRAME_WIDTH) < 1:
             capture.release()
@@ -53,26 +69,61 @@ class VideoFile:
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self._promised = int(count) if 0 < count < 1e9 else 0
         self._codec = fourcc_text(capture.get(cv2.CAP_PROP_FOURCC))
-        self._state, self._frames, self._dropped = "up", 0, 0
-        self._last_ns = self._last_error = None
+        self._state, self._frames, self._dropped, self._damaged = "up", 0, 0, 0
+        self._last_ns = self._last_error = self._previous = None
+        self._repeated, self._looked = 0, False
+        self._ahead.clear()
         self._capture = capture
+        while len(self._ahead) <= interlaced.REPEATED and (picture := self._next(capture)) is not None:
+            self._ahead.append(picture)
+        same = all(np.array_equal(a, b) for (_, a), (_, b) in pairwise(self._ahead))
+        if self._ahead and same and interlaced.is_unread(self._path, len(self._ahead)):
+            self.close()
+            raise NotFoundError(_not_read(self.name))
 
     def read(self, timeout_s: float) -> Frame | None:
         """The next frame at once; ``timeout_s`` is for sources that wait."""
         if self._capture is None or self._state == "ended":
             raise EndOfStream(self.name)
-        while self._capture.grab():
+        picture = self._ahead.popleft() if self._ahead else self._next(self._capture)
+        if picture is None:
+            self._finish()
+            raise EndOfStream(self.name)
+        t_ns, image = picture
+        self._watch(image)
+        self._height, self._width = image.shape[:2]
+        self._frames += 1
+        return Frame(seq=self._frames - 1, t_capture_ns=t_ns, image=image)
+
+    def _next(self, capture: cv2.VideoCapture) -> tuple[int, NDArray[np.uint8]] | None:
+        """Time and picture of the next frame that can be decoded; None at the end."""
+        failed = 0
+        while failed < _MOST_DAMAGED:
+            if not capture.grab():
+                failed += 1
+                continue
             # Asked before retrieve: it belongs to the frame that was grabbed.
-            t_ns = self._growing(self._capture.get(cv2.CAP_PROP_POS_MSEC))
-            delivered, image = self._capture.retrieve()
+            t_ns = self._growing(capture.get(cv2.CAP_PROP_POS_MSEC))
+            delivered, image = capture.retrieve()
             if not delivered:
                 self._dropped += 1
                 continue
-            self._height, self._width = image.shape[:2]
-            self._frames += 1
-            return Frame(seq=self._frames - 1, t_capture_ns=t_ns, image=contiguous_bytes(image))
-        self._finish()
-        raise EndOfStream(self.name)
+            self._damaged += failed
+            return t_ns, contiguous_bytes(image)
+        return None
+
+    def _watch(self, image: NDArray[np.uint8]) -> None:
+        """NotFoundError when the pictures stand still because the rest of the file is interlaced."""
+        if self._looked:
+            return
+        before, self._previous = self._previous, image
+        same = before is not None and np.array_equal(image[::8], before[::8])
+        self._repeated = self._repeated + 1 if same else 0
+        if self._repeated >= _STANDS_STILL:
+            self._looked = True
+            if interlaced.is_unread(self._path, self._frames):
+                self._state, self._last_error = "ended", _not_read(self.name)
+                raise NotFoundError(self._last_error)
 
     def _growing(self, media_ms: float) -> int:
         t_ns = round(media_ms * 1e6) if math.isfinite(media_ms) else 0
@@ -85,9 +136,12 @@ class VideoFile:
         self._state = "ended"
         if self._frames == 0:
             self._last_error = f"{self.name} holds no picture that can be decoded"
-        elif self._frames < math.floor(self._promised * (1 - _TOLERATED_SHORTFALL)):
+            return
+        missing = self._promised - self._frames
+        if missing > math.ceil(self._promised * _TOLERATED_SHORTFALL) or self._damaged or self._dropped:
+            missing = max(missing, self._damaged + self._dropped)
             self._last_error = (
-                f"{self.name} ends after {self._frames} of {self._promised} frames: truncated or damaged"
+                f"{self.name}: {missing} of {self._frames + missing} frames are missing: truncated or damaged"
             )
 
     def close(self) -> None:
@@ -99,13 +153,20 @@ class VideoFile:
         return SourceStatus(
             state=self._state,
             frames=self._frames,
-            dropped=self._dropped,
+            dropped=self._dropped + self._damaged,
             width=self._width,
             height=self._height,
             format=self._codec,
             fps=self.nominal_fps,
             last_error=self._last_error,
         )
+
+
+def _not_read(name: str) -> str:
+    return (
+        f"{name}: is interlaced video, which this OpenCV cannot turn into pictures; make it progressive: "
+        "ffmpeg -i FILE -vf yadif progressive.mp4"
+    )
 
 
 def _backend() -> int:

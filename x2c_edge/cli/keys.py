@@ -22,7 +22,7 @@ POLL_S: Final = 0.2
 @contextlib.contextmanager
 def watched(actions: dict[str, Callable[[], None]]) -> Iterator[None]:
     """Call an action when its key is pressed, from a thread of its own; the terminal is put back after."""
-    if termios is None or not sys.stdin.isatty():
+    if termios is None or sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
         yield
         return
     keyboard = sys.stdin.fileno()  # read past Python's buffer, which select cannot see

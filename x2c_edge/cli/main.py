@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
+from typing import Final
 
 import typer
 
 from x2c_edge import __version__
-from x2c_edge.cli import build_engines, doctor, packs, profile, replay, run, sim
-from x2c_edge.errors import UserError
+from x2c_edge.cli import build_engines, doctor, packs, profile, replay, run, sim, streams
+from x2c_edge.errors import NotFoundError, UserError
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_STDOUT_LOST: Final = "standard output cannot be written; is its disk full?"
 
 app = typer.Typer(
     name="x2c-edge",
@@ -18,10 +24,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("run", help="Follow a face and drive the robot.")(run.run)
+_CODES: Final = (
+    "Exit codes: 0 done; 2 bad arguments; 3 something is missing, or an output (link, video, recording) did "
+    "not take what it was given; 4 the run ended in FAULT."
+)
+app.command("run", help="Follow a face and drive the robot.", epilog=_CODES)(run.run)
 app.command("profile", help="Measure where the time goes.")(profile.profile)
 app.command("sim", help="The virtual Ameca: listens, obeys, reports.")(sim.sim)
-app.command("replay", help="Drive the robot with what an earlier run saw.")(replay.replay)
+app.command("replay", help="Drive the robot with what an earlier run saw.", epilog=_CODES)(replay.replay)
 app.command("build-engines", help="Build TensorRT engines for this GPU.")(build_engines.build_engines)
 app.command("doctor", help="What works here, what does not, and the command that fixes it.")(doctor.doctor)
 app.add_typer(packs.app, name="packs")
@@ -46,13 +56,25 @@ def _root(
 
 def main() -> None:
     """Entry point: errors of the user's to fix are one line and an exit code, never a traceback."""
+    streams.open_missing()
     try:
         app()
-    except UserError as error:
+    except SystemExit as end:
+        if streams.flushed() or end.code:
+            raise
+        error: UserError = NotFoundError(_STDOUT_LOST)
+    except UserError as trouble:
         if os.environ.get("X2C_EDGE_DEBUG"):
             raise
+        error = trouble
+    except OSError as trouble:
+        streams.flushed()
+        if os.environ.get("X2C_EDGE_DEBUG") or trouble.filename is not None or trouble.errno not in _FULL:
+            raise
+        error = NotFoundError(f"{_STDOUT_LOST} ({trouble.strerror})")
+    with contextlib.suppress(OSError):
         print(f"x2c-edge: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -42,9 +42,9 @@ def profile(
     frames per second, and there is no wire to be late on.
     """
     options = locals()
-    from x2c_edge.cli.run import recalibrate_on_signal, stop_on_signals
-    from x2c_edge.errors import NotFoundError
+    from x2c_edge.cli.run import recalibrate_on_signal, stop_on_signals, tell_losses
     from x2c_edge.runtime.session import Outputs, Session
+    from x2c_edge.whole_file import write_whole
 
     settings = o.settings_from(options)
     session = Session(
@@ -60,7 +60,10 @@ def profile(
     )
     stop_on_signals(session)
     recalibrate_on_signal(session)
-    session.run()
+    try:
+        session.run()
+    finally:
+        tell_losses(session)
     snapshot = session.snapshot()
     budget_ms_used = settings.run.budget_ms
     book = session.book
@@ -96,10 +99,7 @@ def profile(
         **book.to_dict(),
     }
     if json_file is not None:
-        try:
-            json_file.write_text(json.dumps(data, indent=1) + "\n")
-        except OSError as error:
-            raise NotFoundError(f"{json_file}: cannot be written: {error.strerror}") from None
+        write_whole(json_file, (json.dumps(data, indent=1) + "\n").encode())
     if plot is not None:
         from x2c_edge.runtime.latency_plot import write_latency_plot
 

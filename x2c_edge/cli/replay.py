@@ -27,7 +27,7 @@ def replay(
     """
     options = locals()
     from x2c_edge.cli.live_panel import panel_for
-    from x2c_edge.cli.run import stop_on_signals
+    from x2c_edge.cli.run import stop_on_signals, tell_losses
     from x2c_edge.runtime.replay import Replay
     from x2c_edge.runtime.steering import Outputs
 
@@ -41,6 +41,4 @@ def replay(
             session.run()
         finally:
             panel.finish(session.snapshot())
-    if session.recorded.cut_short:
-        frames = session.recorded.status().frames
-        print(f"{file}: the recording is cut short; its {frames} frames were replayed", file=sys.stderr)
+            tell_losses(session)

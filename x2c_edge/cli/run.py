@@ -64,8 +64,16 @@ def run(
             session.run()
         finally:
             panel.finish(session.snapshot())
+            tell_losses(session)
             if session.recording is not None and session.recording.failure is None:
                 print(session.recording.summary, file=sys.stderr)
+
+
+def tell_losses(session: Steering) -> None:
+    """What the source could not deliver, on standard error; not when that is the error itself."""
+    trouble = session.source.status().last_error
+    if trouble and trouble not in str(sys.exc_info()[1]):
+        print(trouble, file=sys.stderr)
 
 
 def stop_on_signals(session: Steering) -> None:

@@ -31,11 +31,11 @@ def sim(
     neutral_ms: Annotated[float, typer.Option(help="Silence after which the face eases to neutral.")] = 500.0,
 ) -> None:
     """The virtual Ameca: listens, obeys, reports. Exit code 4 when a command broke range or speed."""
-    from x2c_edge.errors import BadArgumentError
     from x2c_edge.robot.faults import Faults
     from x2c_edge.robot.film import Film
     from x2c_edge.robot.receiver import ReceiverSettings
     from x2c_edge.robot.simulator import Simulator, summary
+    from x2c_edge.whole_file import write_whole
 
     simulator = Simulator(
         link,
@@ -58,10 +58,7 @@ def sim(
             camera.close()
     report = simulator.report()
     if json is not None:
-        try:
-            json.write_text(js.dumps({"link": link, "fault": fault, **report}, indent=1) + "\n")
-        except OSError as error:
-            raise BadArgumentError(f"--json {json}: {error.strerror}") from None
+        write_whole(json, (js.dumps({"link": link, "fault": fault, **report}, indent=1) + "\n").encode())
     print(summary(report))
     if simulator.violations:
         raise typer.Exit(4)

@@ -41,6 +41,10 @@ _MOST_SHIFT = 0.45  # centre, in sides of the landmarks' box
 _MOST_ZOOM = 1.8  # side, either way
 _MOST_TURN = math.radians(50)
 _LEAST_EYE_DISTANCE = 0.1  # in sides; 0.45 in a frontal face, 0.2 at 60 degrees of yaw
+_SAME_ROLL = math.radians(20)  # of two findings in one place
+_TOO_DARK = 0.3  # of full brightness, in the brightest parts; ordinary rooms have 0.7 and more
+_TILTED = math.radians(25)
+_ON_ITS_SIDE = math.radians(65)
 _LEAST_VISIBLE = 0.35  # of the box, inside the frame
 
 
@@ -108,6 +112,23 @@ class FaceFollower:
         """The last update was the first one since a detection: locate and run the same frame again."""
         return self._seen == 1 and self._misses == 0
 
+    @property
+    def advice(self) -> str:
+        """What to change so that the face can be seen (better); empty when nothing is known to be wrong."""
+        if self._steady is None or not self._seen:
+            brightness = self._search.brightness
+            if brightness >= _TOO_DARK:
+                return ""
+            return f"the picture is too dark ({brightness:.0%} of full brightness): put light on the face"
+        roll = math.remainder(self._steady.at(self._time_ns).roll, 2 * math.pi)
+        if abs(roll) > _ON_ITS_SIDE:
+            return f"the face lies at {math.degrees(roll):+.0f} deg: turn the camera upright"
+        if abs(roll) > _TILTED:
+            return (
+                f"the head is tilted by {math.degrees(roll):+.0f} deg: hold it upright, or level the camera"
+            )
+        return ""
+
     def reset(self) -> None:
         """Forget everything, also whom to wait for."""
         self._steady, self._last, self._seen, self._misses = None, None, 0, 0
@@ -174,7 +195,7 @@ class FaceFollower:
             square.side >= self._settings.smallest
             and max(square.side / expected, expected / square.side) <= _MOST_ZOOM
             and math.hypot(square.x - crop_square.x, square.y - crop_square.y) <= _MOST_SHIFT * expected
-            and abs(math.remainder(square.roll - crop_square.roll, 2 * math.pi)) <= _MOST_TURN
+            and _turn(square, crop_square) <= _MOST_TURN
             and math.dist(right, left) >= _LEAST_EYE_DISTANCE * square.side
             and self._visible(square) >= _LEAST_VISIBLE
         )
@@ -189,6 +210,8 @@ class FaceFollower:
         return max(across, 0.0) * max(down, 0.0) / square.side**2
 
     def _lose(self) -> None:
+        if self._seen >= 2:
+            self._search.restart()
         self._steady, self._seen, self._misses = None, 0, 0
 
     def _wanted(self, box: FaceBox) -> bool:
@@ -197,7 +220,8 @@ class FaceFollower:
         if square.side < settings.smallest:
             return False
         for place, t_ns in self._denied:
-            if self._since(t_ns) < settings.forgive and _distance(square, place) < 0.3 * place.side:
+            same = _distance(square, place) < 0.3 * place.side and _turn(square, place) < _SAME_ROLL
+            if self._since(t_ns) < settings.forgive and same:
                 return False
         if self._last is None or (since := self._since(self._last[1])) > settings.remember:
             return True
@@ -217,6 +241,10 @@ class FaceFollower:
 
     def _since(self, t_ns: int) -> float:
         return abs(self._time_ns - t_ns) / 1e9
+
+
+def _turn(a: Square, b: Square) -> float:
+    return abs(math.remainder(a.roll - b.roll, 2 * math.pi))
 
 
 def _distance(a: Square, b: Square) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import select
@@ -42,6 +43,7 @@ class JsonlLink:
         self._queue: deque[Command] = deque()
         self._change = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._fd = -1  # of a regular file that is ours
         self._closing = True
         self._close_at = 0.0
         self._state: LinkState = "closed"
@@ -55,6 +57,8 @@ class JsonlLink:
         except OSError as error:
             raise NotFoundError(self._explain(error)) from error
         self._closing = False
+        ours = self._path != "-" and stat.S_ISREG(os.fstat(fd).st_mode)
+        self._fd = fd if ours else -1
         self._state = "up"
         self._thread = threading.Thread(target=self._run, args=(fd,), name=self.uri, daemon=True)
         self._thread.start()
@@ -77,6 +81,8 @@ class JsonlLink:
     def status(self) -> LinkStatus:
         """A snapshot."""
         with self._change:
+            if self._deleted():
+                self._state, self._last_error = "down", self._explain(FileNotFoundError(errno.ENOENT, ""))
             return LinkStatus(
                 self.uri, self._state, self._sent, self._dropped, self._errors, last_error=self._last_error
             )
@@ -99,8 +105,13 @@ class JsonlLink:
 
     def _open_fd(self) -> int:
         if self._path == "-":
-            sys.stdout.flush()
-            return os.dup(1)
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()
+            fd = os.dup(1)
+            if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+                os.close(fd)
+                raise OSError(errno.EBADF, "closed")
+            return fd
         # Without O_NONBLOCK a named pipe that nobody reads would hold up the start for ever.
         fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
         if stat.S_ISREG(os.fstat(fd).st_mode):
@@ -108,8 +119,14 @@ class JsonlLink:
         return fd
 
     def _explain(self, error: OSError) -> str:
+        if error.errno == errno.ENOENT and self._fd >= 0:
+            return (
+                f"{self._name}: was deleted, and what was in it is lost; leave it alone while it is written"
+            )
         if error.errno == errno.ENXIO:
             return f"{self._name}: nobody reads this pipe; start its reader first"
+        if error.errno == errno.EBADF:
+            return f"{self._name}: is closed; send it to a file or a pipe"
         if error.errno == errno.EPIPE:
             return f"{self._name}: its reader is gone"
         if error.errno == errno.ENOSPC:
@@ -129,8 +146,18 @@ class JsonlLink:
             with self._change:
                 self._sent += written
                 self._dropped += not written
-        with contextlib.suppress(OSError):
-            os.close(fd)
+        try:
+            if self._fd >= 0:
+                os.fsync(fd)  # some disks say only now that they are full
+        except OSError as error:
+            self._count_error(self._explain(error))
+        with self._change:
+            self._fd = -1
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+    def _deleted(self) -> bool:
+        return self._fd >= 0 and os.fstat(self._fd).st_nlink == 0
 
     def _next(self) -> Command | None:
         """The oldest command; None when closing and none is left, or no time is."""
@@ -150,6 +177,8 @@ class JsonlLink:
             if self._out_of_time():
                 return False
             try:
+                if self._deleted():
+                    raise FileNotFoundError(errno.ENOENT, "")
                 if poll.poll(_POLL_S * 1000):
                     line = line[os.write(fd, line) :]
                     self._state = "up"

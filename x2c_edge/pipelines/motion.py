@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x2c_edge.nets import keypoints
-from x2c_edge.pipelines.rotation import mean_rotation
+from x2c_edge.pipelines.rotation import is_rotation, mean_rotation
 
 Array = NDArray[np.float64]
 Row = NDArray[np.float32]
+_MOST = 100.0  # of a saved motion's numbers; the unit is about half a face
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,8 +61,8 @@ class FaceMotion:
         scale = float(data["scale"])
         if rotation.shape != (3, 3) or exp.ndim != 2 or exp.shape[1] != 3 or t.shape != (3,):
             raise ValueError("the motion's shapes are wrong")
-        finite = all(np.isfinite(a).all() for a in (rotation, exp, t, scale))
-        if not finite or scale <= 0 or not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3):
+        small = all((np.abs(a) <= _MOST).all() for a in (exp, t, scale))
+        if not small or scale <= 0 or not is_rotation(rotation):
             raise ValueError("the motion's values are damaged")
         return FaceMotion(rotation, exp, t, scale)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from x2c_edge.controls import NAMES
+from x2c_edge.controls import HIGH, LOW, NAMES
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.pipelines.motion import FaceMotion
+from x2c_edge.pipelines.rotation import is_rotation
+from x2c_edge.whole_file import write_whole
 
 Array = NDArray[np.float64]
 
@@ -36,27 +39,34 @@ class Reference:
         }
         if self.motion is not None:
             data["motion"] = self.motion.to_json()
-        partial = path.with_name(path.name + ".partial")
-        try:
-            partial.write_text(json.dumps(data, indent=1))
-            partial.replace(path)
-        except OSError as error:
-            raise NotFoundError(f"reference {path}: cannot be written: {error.strerror}") from None
+        write_whole(path, json.dumps(data, indent=1).encode())
 
     @staticmethod
     def load(path: Path) -> Reference:
         try:
-            data = json.loads(path.read_text())
+            data = json.loads(path.read_bytes().decode("utf-8-sig"))
             values = np.array([float(data["controls"][name]) for name in NAMES])
             rotation = np.array(data["rotation"], dtype=np.float64)
             motion = FaceMotion.from_json(data["motion"]) if "motion" in data else None
         except OSError as error:
             raise NotFoundError(f"reference {path}: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise BadArgumentError(
                 f"reference {path}: not a reference file ({error}); calibrate again"
             ) from None
-        orthonormal = rotation.shape == (3, 3) and np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3)
-        if not (orthonormal and np.isfinite(values).all()):
-            raise BadArgumentError(f"reference {path}: values are damaged; calibrate again")
+        damaged = _damage(values, rotation)
+        if damaged:
+            raise BadArgumentError(f"reference {path}: {damaged}; calibrate again")
         return Reference(values, rotation, motion)
+
+
+_BEYOND: Final = 1.0  # parts of a control's range that a measured face may lie outside of it
+
+
+def _damage(values: Array, rotation: Array) -> str:
+    """What is wrong with a saved reference, in a few words; empty when a face can be like that."""
+    if not is_rotation(rotation):
+        return "its rotation is none"
+    reach = _BEYOND * (HIGH - LOW)
+    odd = np.flatnonzero(~((values >= LOW - reach) & (values <= HIGH + reach)))
+    return f"{NAMES[odd[0]]} = {values[odd[0]]:g} is out of range" if odd.size else ""

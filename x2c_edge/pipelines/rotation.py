@@ -47,3 +47,10 @@ def mean_rotation(rotations: Array) -> Array:
     u, _, vt = np.linalg.svd(rotations.mean(axis=0))
     u[:, -1] *= np.sign(np.linalg.det(u @ vt))
     return np.asarray(u @ vt)
+
+
+def is_rotation(matrix: Array) -> bool:
+    """Whether it is (3, 3), finite, orthonormal and no mirror image."""
+    if matrix.shape != (3, 3) or not (np.abs(matrix) <= 2.0).all():
+        return False
+    return bool(np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-3) and np.linalg.det(matrix) > 0)

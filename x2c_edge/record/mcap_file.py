@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,17 +19,22 @@ from typing import Any, Final
 from x2c_edge.errors import NotFoundError, nearest
 
 try:
+    import lz4.frame  # type: ignore[import-untyped]
+    import zstandard
     from mcap.data_stream import ReadDataStream
     from mcap.opcode import Opcode
     from mcap.records import Channel, Chunk, McapRecord, Metadata
     from mcap.records import Message as MessageRecord
-    from mcap.stream_reader import breakup_chunk
     from mcap.writer import MCAP0_MAGIC, Writer
 except ImportError:
     raise NotFoundError("mcap is not installed; run: pip install 'x2c-edge[record]'") from None
 
 _HEAD: Final = struct.Struct("<BQ")  # opcode and length of every record
 _CHUNK_BYTES: Final = 1 << 18  # before compression; what a full disk may tear
+# Of one record, and of a chunk when it is unpacked. Ours have a quarter of a megabyte, other writers' a few.
+_MOST_BYTES: Final = 64 << 20
+_MOST_RECORDS: Final = 1 << 17  # in one chunk
+_READ: Final = frozenset((Opcode.CHUNK, Opcode.CHANNEL, Opcode.MESSAGE, Opcode.METADATA))
 _FACTS: Final = "x2c-edge"
 _LAST_FACTS: Final = "x2c-edge end"
 
@@ -130,11 +136,14 @@ class McapReader:
         """The JSON messages in the order of the file."""
         for opcode, content in self._records():
             at = self._file.tell() - len(content)
-            try:
-                records = _parsed(opcode, content)
-            except Exception as error:  # of many kinds: damaged bytes are trouble of any sort
-                raise self._damaged(at, str(error) or type(error).__name__) from None
-            for record in records:
+            records = _parsed(opcode, content)
+            while True:
+                try:
+                    record = next(records, None)
+                except Exception as error:  # of many kinds: damaged bytes are trouble of any sort
+                    raise self._damaged(at, str(error) or type(error).__name__) from None
+                if record is None:
+                    break
                 if isinstance(record, Metadata) and record.name == _FACTS:
                     self.facts = record.metadata
                 elif isinstance(record, Channel):
@@ -150,7 +159,7 @@ class McapReader:
         self._file.close()
 
     def _records(self) -> Iterator[tuple[int, bytes]]:
-        """Opcode and content of every whole record up to the end of the data."""
+        """Opcode and content of every whole record that matters, up to the end of the data."""
         while True:
             at = self._file.tell()
             head = self._read(_HEAD.size)
@@ -163,7 +172,12 @@ class McapReader:
                     raise self._damaged(at, "a record without an end")
                 self.cut_short = True
                 return
-            yield opcode, self._read(length)
+            if opcode not in _READ:
+                self._file.seek(length, os.SEEK_CUR)
+            elif length > _MOST_BYTES:
+                raise self._damaged(at, f"a record of {length} bytes; at most {_MOST_BYTES} are read")
+            else:
+                yield opcode, self._read(length)
 
     def _read(self, length: int) -> bytes:
         try:
@@ -185,17 +199,52 @@ class McapReader:
         return NotFoundError(f"{self._path}: damaged at byte {at} ({line}); use another copy")
 
 
-def _parsed(opcode: int, content: bytes) -> list[McapRecord]:
+def _parsed(opcode: int, content: bytes) -> Iterator[McapRecord]:
+    """The records in a record: itself, or what a chunk holds. ValueError and others when it is damaged."""
     stream = ReadDataStream(BytesIO(content))
     if opcode == Opcode.CHUNK:
-        return breakup_chunk(Chunk.read(stream), validate_crc=True)
-    if opcode == Opcode.CHANNEL:
-        return [Channel.read(stream)]
-    if opcode == Opcode.MESSAGE:
-        return [MessageRecord.read(stream, len(content))]
-    if opcode == Opcode.METADATA:
-        return [Metadata.read(stream)]
-    return []
+        yield from _in_chunk(_unpacked(Chunk.read(stream)))
+    elif opcode == Opcode.CHANNEL:
+        yield Channel.read(stream)
+    elif opcode == Opcode.MESSAGE:
+        yield MessageRecord.read(stream, len(content))
+    else:
+        yield Metadata.read(stream)
+
+
+def _unpacked(chunk: Chunk) -> bytes:
+    """The chunk's records as bytes: never more than ``_MOST_BYTES``, whatever it claims or is."""
+    if chunk.uncompressed_size > _MOST_BYTES:
+        raise ValueError(f"a chunk of {chunk.uncompressed_size} bytes; at most {_MOST_BYTES} are read")
+    most = chunk.uncompressed_size + 1
+    if chunk.compression == "zstd":
+        unpacker = zstandard.ZstdDecompressor(max_window_size=_MOST_BYTES)
+        with unpacker.stream_reader(BytesIO(chunk.data)) as reader:
+            data = reader.read(most)
+    elif chunk.compression == "lz4":
+        data = lz4.frame.LZ4FrameDecompressor().decompress(chunk.data, max_length=most)
+    elif not chunk.compression:
+        data = chunk.data
+    else:
+        raise ValueError(f"compression {chunk.compression[:20]!r} is not known")
+    if len(data) != chunk.uncompressed_size:
+        raise ValueError(f"a chunk is not of the {chunk.uncompressed_size} bytes that it claims")
+    if chunk.uncompressed_crc and zlib.crc32(data) != chunk.uncompressed_crc:
+        raise ValueError("a chunk's checksum is wrong")
+    return bytes(data)
+
+
+def _in_chunk(data: bytes) -> Iterator[McapRecord]:
+    at, count = 0, 0
+    while at < len(data):
+        opcode, length = _HEAD.unpack_from(data, at)
+        at += _HEAD.size
+        count += 1
+        if length > len(data) - at or count > _MOST_RECORDS:
+            raise ValueError("a record without an end" if count <= _MOST_RECORDS else "too many records")
+        if opcode in (Opcode.CHANNEL, Opcode.MESSAGE):
+            yield from _parsed(opcode, data[at : at + length])
+        at += length
 
 
 def _neighbour(path: Path) -> str:

@@ -9,6 +9,7 @@ import cv2
 
 from x2c_edge.errors import NotFoundError
 from x2c_edge.record.drawing import SKY, VERMILLION, Colour, Image
+from x2c_edge.whole_file import write_whole
 
 PAPER: Final[Colour] = (255, 255, 255)
 INK: Final[Colour] = (40, 36, 33)
@@ -28,9 +29,6 @@ def save_plot(path: str | Path, image: Image, *, make_folder: bool = False) -> N
     try:
         if make_folder:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_bytes(encoded.tobytes())
     except OSError as error:
-        raise NotFoundError(
-            f"{path}: cannot write the plot there ({error.strerror}); "
-            "choose an existing folder that you may write to"
-        ) from None
+        raise NotFoundError(f"{path}: cannot make its folder ({error.strerror}); choose another") from None
+    write_whole(Path(path), encoded.tobytes())

@@ -49,7 +49,7 @@ class Recorded:
         self._frames: Iterator[RecordedFrame] = iter(())
         self._next: RecordedFrame | None = None
         self._state: SourceState = "up"
-        self._count = 0
+        self._count = self._damaged = 0
         self._size = (0, 0)
         self._grey = np.zeros((0, 0, 3), np.uint8)
         self.cut_short = False  # the file ended in the middle; known at its end
@@ -59,7 +59,7 @@ class Recorded:
         if self._reader is not None:
             return
         self._reader = McapReader(self._path)
-        self._state, self._count, self.cut_short = "up", 0, False
+        self._state, self._count, self._damaged, self.cut_short = "up", 0, 0, False
         self._frames = self._recorded(self._reader)
         try:
             self._next = next(self._frames, None)
@@ -99,10 +99,23 @@ class Recorded:
 
     def status(self) -> SourceStatus:
         width, height = self._size
-        error = f"{self.name} is cut short" if self.cut_short else None
         return SourceStatus(
-            self._state, self._count, 0, 0, width, height, "MCAP", self.nominal_fps, last_error=error
+            state=self._state,
+            frames=self._count,
+            dropped=self._damaged,
+            width=width,
+            height=height,
+            format="MCAP",
+            fps=self.nominal_fps,
+            last_error=self._trouble(),
         )
+
+    def _trouble(self) -> str | None:
+        if self.cut_short:
+            return f"{self.name}: the recording is cut short; its {self._count} frames were replayed"
+        if self._damaged:
+            return f"{self.name}: {self._damaged} of its pictures are damaged and left out"
+        return None
 
     def _recorded(self, reader: McapReader) -> Iterator[RecordedFrame]:
         newest: dict[str, Message] = {}
@@ -141,7 +154,9 @@ class Recorded:
         """The picture that was recorded with an expression; they are written with one time."""
         if not self._pictures or message is None or message.log_time_ns != log_time_ns:
             return None
-        return picture_from(message.data)
+        picture = picture_from(message.data)
+        self._damaged += picture is None
+        return picture
 
     def _frame(self, seen: Seen, picture: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
         """(height, width, 3) uint8 BGR: landmarks and crop are in pixels of that size."""

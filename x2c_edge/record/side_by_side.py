@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from x2c_edge.capture.pictures_in import pictures_in
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.frames import FaceCrop, Frame
 from x2c_edge.nets.landmarks import IRISES, LANDMARK_IDS, OUTLINES
@@ -20,6 +22,8 @@ from x2c_edge.record.drawing import ORANGE, SKY, YELLOW, Colour, Image
 
 _BARS_WIDTH: Final = 7 / 9  # of the panel height
 _LONGEST_GAP_S: Final = 2.0
+_LOOK_EVERY: Final = 8  # pictures
+_ROOM: Final = 16 << 20  # bytes that must be free: what may come before the next look, and the file's end
 _SUBPIXEL_BITS: Final = 4
 _CROP_COLOUR: Final = ORANGE
 _OUTLINE_COLOUR: Final = SKY
@@ -40,9 +44,10 @@ class SideBySideWriter:
     The file is a *fragmented* MP4 (MPEG-4 Part 2 video): its index comes first and the pictures follow
     in pieces that each play without what comes later. While the run lasts it is called
     ``NAME.partial.ismv`` and ``close`` renames it to the name asked for, so that a finished name always
-    holds a finished video, and a process that was killed leaves a partial file that plays up to the
-    last half megabyte. ``.ismv`` is the extension by which OpenCV's FFmpeg picks the fragmented form; a
-    plain MP4 has its index at the end and is lost whole when the end is never written.
+    holds a finished video (``close`` counts its pictures first: the encoder does not say when the disk is
+    full), and a process that was killed leaves a partial file that plays up to the last half megabyte.
+    ``.ismv`` is the extension by which OpenCV's FFmpeg picks the fragmented form; a plain MP4 has its index
+    at the end and is lost whole when the end is never written.
 
     The video keeps the run's time: a ``Frame`` is placed by its ``t_capture_ns``. Where frames are
     missing the picture before is repeated (a gap above 2 s is cut instead), and frames that come faster
@@ -111,12 +116,26 @@ class SideBySideWriter:
         self._encode(self._previous)
 
     def close(self) -> None:
-        """Finish the video and give it its name; nothing is left behind when no picture was written."""
+        """Finish the video and give it its name; nothing is left behind when no picture was written.
+
+        NotFoundError when what is in the file is not what was written; it keeps its partial name then.
+        """
         if self._encoder is None:
             return
         self._encoder.release()
         self._encoder = None
-        os.replace(self._partial, self._path)
+        there = pictures_in(self._partial)
+        if there < self._frames:
+            raise NotFoundError(
+                f"{self._path}: only {there} of {self._frames} pictures reached the disk; they are in "
+                f"{self._partial.name}; make room before the next run"
+            )
+        try:
+            os.replace(self._partial, self._path)
+        except OSError as error:
+            raise NotFoundError(
+                f"{self._path}: cannot be written ({error.strerror}); the video is {self._partial}"
+            ) from None
 
     def __enter__(self) -> SideBySideWriter:
         return self
@@ -143,15 +162,31 @@ class SideBySideWriter:
         if self._encoder is None:
             size = (picture.shape[1], picture.shape[0])
             code = cv2.VideoWriter.fourcc(*"mp4v")
-            self._encoder = cv2.VideoWriter(str(self._partial), cv2.CAP_FFMPEG, code, self._fps, size)
+            self._encoder = cv2.VideoWriter(
+                str(self._partial.absolute()), cv2.CAP_FFMPEG, code, self._fps, size
+            )
             if not self._encoder.isOpened():
                 self._encoder = None
                 raise NotFoundError(
                     f"{self._path}: this OpenCV cannot encode MP4 (no FFmpeg in it); "
                     "install the opencv-python wheel or leave --save-video out"
                 )
+        if self._frames % _LOOK_EVERY == 0:
+            self._require_room()
         self._encoder.write(picture)
         self._frames += 1
+
+    def _require_room(self) -> None:
+        """NotFoundError, before the encoder meets a full disk and keeps it to itself."""
+        try:
+            free = shutil.disk_usage(self._partial.parent.absolute()).free
+        except OSError:
+            return  # the count at the end will tell
+        if free < _ROOM:
+            raise NotFoundError(
+                f"{self._path}: {free >> 20} MiB left on the disk; the video ends early, after "
+                f"{self._frames / self._fps:.0f} s; make room before the next run"
+            )
 
 
 def to_bgr(frame: Frame | NDArray[np.uint8]) -> Image:

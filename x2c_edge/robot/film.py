@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from x2c_edge.capture.pictures_in import pictures_in
 from x2c_edge.errors import NotFoundError
 from x2c_edge.robot.face import AmecaFace
 
@@ -29,10 +30,13 @@ class Film:
 
     def __init__(self, path: Path, pose: Callable[[], NDArray[np.float64]], label: Callable[[], str]) -> None:
         """NotFoundError when the file cannot be written."""
+        self._path, self._pictures = path, 0
         if path.suffix != ".mp4" or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
             raise NotFoundError(f"{path}: cannot be filmed; choose a .mp4 file in a folder that is yours")
         self._pose, self._label = pose, label
-        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, (SIZE, SIZE))
+        self._writer = cv2.VideoWriter(
+            str(path.absolute()), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), FPS, (SIZE, SIZE)
+        )
         if not self._writer.isOpened():
             raise NotFoundError(f"{path}: cannot be written; choose another file")
         self._face = AmecaFace(SIZE)
@@ -41,10 +45,15 @@ class Film:
         self._thread.start()
 
     def close(self) -> None:
-        """Finish the file."""
+        """Finish the file. NotFoundError when not all of it reached the disk."""
         self._stopping.set()
         self._thread.join()
         self._writer.release()
+        there = pictures_in(self._path)  # the encoder does not say when the disk is full
+        if there < self._pictures:
+            raise NotFoundError(
+                f"{self._path}: only {there} of {self._pictures} pictures reached the disk; make room"
+            )
 
     def _shoot(self) -> None:
         start, pictures = time.monotonic(), 0
@@ -56,5 +65,6 @@ class Film:
             due = int((time.monotonic() - start) * FPS) + 1
             for _ in range(due - pictures):
                 self._writer.write(picture)
+                self._pictures += 1
             pictures = due
             self._stopping.wait(max(0.0, start + pictures / FPS - time.monotonic()))

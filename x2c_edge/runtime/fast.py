@@ -11,6 +11,7 @@ from typing import Final
 
 from x2c_edge.capture.base import EndOfStream, Source
 from x2c_edge.links.base import Link
+from x2c_edge.runtime.endings import close_links
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.live import TELEMETRY_PERIOD_S
 from x2c_edge.runtime.recorder import RunRecorder
@@ -49,8 +50,9 @@ class FastRun:
         self._start_s = time.monotonic()
         self._end_s: float | None = None
         self._told_s = 0.0
-        self.processed = 0
+        self.processed = self.with_face = 0
         self.skipped = 0
+        self.losses: list[str] = []  # of links, known when they are closed
         self.hint = ""
 
     def stop(self) -> None:
@@ -77,8 +79,7 @@ class FastRun:
                     self._tick(self._now_ns + self._period_ns)
         finally:
             self._source.close()
-            for link in self._links:
-                link.close(CLOSE_TIMEOUT_S)
+            self.losses = close_links(self._links, CLOSE_TIMEOUT_S)
             self._end_s = time.monotonic()
 
     def _frames(self) -> None:
@@ -98,6 +99,8 @@ class FastRun:
             while frame.t_capture_ns - self._now_ns > self._period_ns:
                 self._tick(self._now_ns + self._period_ns)
             sight = self._vision.process(frame, self._gear)
+            self.processed += 1
+            self.with_face += sight.landmarks is not None
             tell(sight, self._supervisor, had_reference, frame.t_capture_ns)
             had_reference = sight.has_reference
             self._tick(frame.t_capture_ns)
@@ -107,7 +110,6 @@ class FastRun:
             self._book.overhead.add(done_ns - read_ns - sight.steps_ns)
             for recorder in self._recorders:
                 recorder.offer(sight)
-            self.processed += 1
             self.hint = sight.hint
             if self._on_telemetry is not None and done_ns / 1e9 - self._told_s > TELEMETRY_PERIOD_S:
                 self._told_s = done_ns / 1e9

@@ -16,6 +16,7 @@ from x2c_edge.capture.base import EndOfStream, Source
 from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import Command, Frame
 from x2c_edge.links.base import Link
+from x2c_edge.runtime.endings import close_links
 from x2c_edge.runtime.governor import Governor
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.mailbox import Mailbox
@@ -63,11 +64,12 @@ class LiveRun:
         self._finished = threading.Event()  # the last command has left
         self._failure: BaseException | None = None
         self._finish_times: deque[float] = deque(maxlen=1024)  # of the last second
-        self._processed = 0
+        self._processed = self._with_face = 0
         self._too_old = 0
         self._last_frame_on_wire: int | None = None
         self._start_s = time.monotonic()
         self._end_s: float | None = None
+        self.losses: list[str] = []  # of links, known when they are closed
         self.hint = ""  # what the driver should do now
 
     def stop(self) -> None:
@@ -90,8 +92,7 @@ class LiveRun:
             self._finished.set()
             for worker in workers:
                 worker.join(timeout=3.0)
-            for link in self._links:
-                link.close(CLOSE_TIMEOUT_S)
+            self.losses = close_links(self._links, CLOSE_TIMEOUT_S)
             self._end_s = time.monotonic()
         if self._failure is not None:
             raise self._failure
@@ -100,6 +101,11 @@ class LiveRun:
     def processed(self) -> int:
         """Frames that vision has finished."""
         return self._processed
+
+    @property
+    def with_face(self) -> int:
+        """Those of them that show a face."""
+        return self._with_face
 
     @property
     def skipped(self) -> int:
@@ -158,9 +164,10 @@ class LiveRun:
             if sight.landmarks is not None and not sight.acquired:
                 in_time = governor.finished(time.monotonic_ns(), age_ns, sight.total_ns)
             self._sights.post(sight if in_time else replace(sight, expression=None))
+            self._processed += 1
+            self._with_face += sight.landmarks is not None
             for recorder in self._recorders:
                 recorder.offer(sight)
-            self._processed += 1
             done_ns = time.monotonic_ns()
             self._finish_times.append(done_ns / 1e9)
             if sight.landmarks is not None:
@@ -258,9 +265,9 @@ def _prefer_this_thread() -> None:
         os.sched_setscheduler(threading.get_native_id(), os.SCHED_RR, os.sched_param(1))
 
 
-def nothing_to_follow(source: Source, frames: int) -> NotFoundError:
-    """The error of a file that never showed a face."""
+def nothing_to_follow(source: Source, frames: int, advice: str = "") -> NotFoundError:
+    """The error of a file that never showed a face. advice: what is known to be wrong with it."""
     return NotFoundError(
         f"{source.name}: no face was found in {frames} frame{'s' if frames != 1 else ''}; "
-        "use a picture with one face at least 60 pixels high, looking towards the camera"
+        + (advice or "use a picture with one face at least 60 pixels high, looking towards the camera")
     )

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x2c_edge.controls import NEUTRAL
+from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import Command
 from x2c_edge.record.side_by_side import SideBySideWriter
 from x2c_edge.robot.face import AmecaFace
@@ -24,7 +25,12 @@ ROBOT_SIZE: Final = 320
 
 
 class RunRecorder(Protocol):
-    """What the loops tell about a run; ``offer`` and ``command`` come from different threads."""
+    """What the loops tell about a run; ``offer`` and ``command`` come from different threads.
+
+    failure: why the file ends before the run, for the user to read; known after ``close``.
+    """
+
+    failure: NotFoundError | None
 
     def command(self, command: Command) -> None:
         """A command that was sent."""
@@ -49,7 +55,8 @@ class Recorder:
         self._command: Command | None = None
         self._queue: queue.Queue[tuple[Sight, Command | None] | None] = queue.Queue(WAITING_FRAMES)
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
-        self._failure: Exception | None = None
+        self.failure: NotFoundError | None = None
+        self._error: Exception | None = None
         self.dropped = 0
         self._thread.start()
 
@@ -65,16 +72,19 @@ class Recorder:
             self.dropped += 1
 
     def close(self) -> None:
-        """Write what waits and finish the file. Raises what the encoder raised."""
+        """Write what waits and finish the file. Raises what is no trouble with the disk."""
         self._queue.put(None)
         self._thread.join()
-        self._writer.close()
-        if self._failure is not None:
-            raise self._failure
+        try:
+            self._writer.close()
+        except NotFoundError as error:
+            self.failure = self.failure or error
+        if self._error is not None:
+            raise self._error
 
     def _write(self) -> None:
         while (item := self._queue.get()) is not None:
-            if self._failure is not None:
+            if self.failure is not None or self._error is not None:
                 continue  # keep taking, so that nobody waits for a writer that has failed
             sight, command = item
             try:
@@ -88,8 +98,10 @@ class Recorder:
                     sight.hint,
                     [*self._generated_face(sight), self._robot.render(values)],
                 )
+            except NotFoundError as error:
+                self.failure = error
             except Exception as error:
-                self._failure = error
+                self._error = error
 
     def _generated_face(self, sight: Sight) -> list[NDArray[np.uint8]]:
         """The newest face of the two-stage pipeline, BGR; none when it is not to be shown."""

@@ -117,7 +117,7 @@ class Session(Steering):
         self._judge()
         frames = self.source.status().frames
         if self._is_file and not self._interrupted and frames and not self.vision.with_face:
-            raise nothing_to_follow(self.source, frames)
+            raise nothing_to_follow(self.source, frames, self.vision.advice)
 
 
 def _gears(pack: Pack, pipeline: str) -> tuple[str, ...]:

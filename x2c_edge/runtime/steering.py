@@ -14,16 +14,17 @@ from x2c_edge import __version__
 from x2c_edge.capture.base import Source
 from x2c_edge.config import Safety, Settings
 from x2c_edge.controls import GROUPS
-from x2c_edge.errors import BadArgumentError, FaultError, NotFoundError
+from x2c_edge.errors import BadArgumentError, FaultError, NotFoundError, UserError
 from x2c_edge.links.base import Link
 from x2c_edge.links.registry import make_link
+from x2c_edge.runtime.endings import the_worst
 from x2c_edge.runtime.fast import FastRun
 from x2c_edge.runtime.governor import HOLD, Governor
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.live import LiveRun
 from x2c_edge.runtime.recorder import Recorder, RunRecorder
 from x2c_edge.runtime.telemetry import Snapshot
-from x2c_edge.runtime.vision import Eyes
+from x2c_edge.runtime.vision import NO_FACE, Eyes
 from x2c_edge.safety.envelope import Envelope
 from x2c_edge.safety.one_euro import OneEuroSettings, SmoothingSettings
 from x2c_edge.safety.settings import SupervisorSettings
@@ -142,7 +143,7 @@ class Steering:
         self.loop.stop()
 
     def run(self) -> None:
-        """FaultError when the run ended in FAULT, NotFoundError when the recording ended before it."""
+        """FaultError when the run ended in FAULT, NotFoundError when it wrote less than it was asked to."""
         self._run_loop()
         self._judge()
 
@@ -153,16 +154,23 @@ class Steering:
             self.loop.run()
 
     def _judge(self) -> None:
+        failures: list[UserError] = []
         if self.supervisor.fault is not None:
-            raise FaultError(
-                f"the run ended in FAULT: {self.supervisor.fault}; see the link's and camera's state"
+            failures.append(
+                FaultError(
+                    f"the run ended in FAULT: {self.supervisor.fault}; see the link's and camera's state"
+                )
             )
-        if self.recording is not None and self.recording.failure is not None:
-            raise self.recording.failure
+        failures += [recorder.failure for recorder in self._recorders if recorder.failure is not None]
+        failures += [NotFoundError(line) for line in self.loop.losses]
+        failure = the_worst(failures)
+        if failure is not None:
+            raise failure
 
     def snapshot(self) -> Snapshot:
         """The run now; callable from any thread."""
         book, loop = self.book, self.loop
+        with_face = loop.with_face  # before the frames: it must not be ahead of them
         p50, p99 = book.capture_to_wire.percentiles(50, 99)
         return Snapshot(
             elapsed_s=loop.elapsed_s,
@@ -173,7 +181,7 @@ class Steering:
             neutral=self.eyes.neutral,
             frames=loop.processed,
             skipped=loop.skipped,
-            with_face=self.eyes.with_face,
+            with_face=with_face,
             vision_fps=loop.recent_fps(),
             commands=self.supervisor.counters.commands,
             capture_to_wire_p50_ms=p50 / 1e6,
@@ -189,7 +197,8 @@ class Steering:
         """What the person at the screen should do now; empty when all is well."""
         if self.governor.gear == HOLD and self.governor.shifts:
             return f"too slow: {self.governor.shifts[-1].why}; raise --budget-ms or give it more CPU"
-        return "" if self.eyes.has_reference else self.loop.hint
+        hint = self.loop.hint
+        return "" if self.eyes.has_reference and hint == NO_FACE else hint  # the state says that much
 
     def _facts(self) -> dict[str, str]:
         return {

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from pathlib import Path
 
-from x2c_edge.errors import NotFoundError
+from x2c_edge.whole_file import write_whole
 
 SPANS_KEPT = 200_000  # the newest; about 40 minutes at 30 frames/s
 
@@ -23,6 +23,7 @@ class Trace:
         self._spans.append((name, start_ns, end_ns, threading.current_thread().name, frame_seq))
 
     def write(self, path: Path) -> None:
+        """NotFoundError when that is impossible."""
         spans = list(self._spans)
         threads = {name: i for i, name in enumerate(sorted({span[3] for span in spans}))}
         events: list[dict[str, object]] = [
@@ -37,7 +38,4 @@ class Trace:
             if seq is not None:
                 event["args"] = {"frame": seq}
             events.append(event)
-        try:
-            path.write_text(json.dumps({"traceEvents": events}))
-        except OSError as error:
-            raise NotFoundError(f"trace {path}: cannot be written: {error.strerror}") from None
+        write_whole(path, json.dumps({"traceEvents": events}).encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from time import perf_counter_ns
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from x2c_edge.pipelines.retargeter import Retargeter
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.trace import Trace
 from x2c_edge.safety.supervisor import Supervisor
+
+NO_FACE: Final = "no face in view"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,11 @@ class Vision:
     def has_reference(self) -> bool:
         return self._keeper.neutral is not None
 
+    @property
+    def advice(self) -> str:
+        """What to change so that the face can be seen; empty when nothing is known to be wrong."""
+        return self._follower.advice
+
     def recalibrate(self) -> None:
         """Take the driver's neutral anew, from the next frame on."""
         self._recalibrate = True
@@ -187,7 +194,8 @@ class Vision:
             self._keeper.face_lost()
         hint = self._keeper.hint
         if landmarks is None and self.has_reference:
-            hint = "no face in view"
+            hint = NO_FACE
+        hint = self._follower.advice or hint
         done = perf_counter_ns()
         if self._trace is not None:
             self._trace.span("frame", start, done, frame.seq)

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from x2c_edge.errors import NotFoundError
+from x2c_edge.whole_file import write_whole
+
+
+def test_a_file_is_written_or_left_as_it_was(tmp_path: Path, small_disk: Path):
+    path = small_disk / "a.json"
+    write_whole(path, b"first")
+    assert path.read_bytes() == b"first"
+    (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free - 50_000))
+    with pytest.raises(NotFoundError, match=r"a\.json: cannot be written \(No space left on device\)"):
+        write_whole(path, bytes(200_000))
+    assert path.read_bytes() == b"first"
+    assert sorted(p.name for p in small_disk.iterdir()) == ["a.json", "filler"]
+
+
+def test_what_is_no_file_is_written_directly(tmp_path: Path):
+    write_whole(Path("/dev/null"), b"x")
+    assert Path("/dev/null").is_char_device()
+    with pytest.raises(NotFoundError, match=r"cannot be written \(No space left"):
+        write_whole(Path("/dev/full"), b"x")
+
+
+def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path):
+    with pytest.raises(NotFoundError, match="No such file or directory"):
+        write_whole(tmp_path / "no" / "a.json", b"x")

@@ -1,0 +1,21 @@
+"""How many pictures a video file holds, without decoding them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from x2c_edge.capture.opencv import cv2
+
+
+def pictures_in(path: Path) -> int:
+    """Coded pictures that FFmpeg finds in the file; 0 when it is no video. Reads the whole file."""
+    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+    try:
+        if not capture.isOpened() or not capture.set(cv2.CAP_PROP_FORMAT, -1):
+            return 0
+        count = 0
+        while capture.grab():
+            count += 1
+        return count
+    finally:
+        capture.release()

@@ -1,0 +1,32 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from x2c_edge.errors import NotFoundError
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file under another name first, so that a full disk leaves the older one as it was.
+
+    NotFoundError when it cannot be written. What is there and no file (``/dev/stdout``) is written directly.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # some disks say only now that they are full
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise NotFoundError(
+            f"{path}: cannot be written ({error.strerror}); choose another place or make room"
+        ) from None
