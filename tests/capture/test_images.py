@@ -79,16 +79,43 @@ def test_damaged_image_is_refused_by_name(tmp_path: Path, suffix: str):
     assert source.status().last_error == str(caught.value)
 
 
-def test_single_image_is_one_frame(tmp_path: Path):
+def test_a_single_image_is_looked_at_for_two_seconds(tmp_path: Path):
     image = picture(16, 16)
     source = open_source(SourceSpec(input=str(save(tmp_path / "a.png", image))))
-    frame = source.read(1.0)
-    assert frame is not None
-    assert (frame.seq, frame.t_capture_ns, frame.format) == (0, 0, "BGR")
-    assert np.array_equal(frame.image, image)
+    frames = [source.read(1.0) for _ in range(60)]
+    assert (frames[0].seq, frames[0].t_capture_ns, frames[0].format) == (0, 0, "BGR")
+    assert (frames[59].seq, frames[59].t_capture_ns) == (59, round(59e9 / 30))
+    assert np.array_equal(frames[0].image, image)
+    assert all(frame.image is frames[0].image for frame in frames)
     with pytest.raises(EndOfStream):
         source.read(1.0)
     assert source.status().state == "ended"
+
+
+@pytest.mark.parametrize(
+    ("names", "film"),
+    [
+        (["f1", "f2", "f3"], True),
+        (["f007", "f008"], True),
+        (["f1", "f3"], False),
+        (["anna", "ben"], False),
+        (["f1", "g2"], False),
+        (["1"], False),
+    ],
+    ids=str,
+)
+def test_numbered_frames_are_a_film_and_other_pictures_are_not(tmp_path: Path, names, film: bool):
+    for name in names:
+        save(tmp_path / f"{name}.png", picture(4, 4))
+    source = image_folder(tmp_path)
+    assert source.unrelated is not film
+    source.open()
+    count = 0
+    with pytest.raises(EndOfStream):
+        while source.read(1.0):
+            count += 1
+    assert count == len(names) * (1 if film else 60)
+    assert not image_folder(tmp_path, 10.0).unrelated
 
 
 def test_folder_in_natural_order_with_every_kind_of_image(tmp_path: Path):

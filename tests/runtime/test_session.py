@@ -76,7 +76,7 @@ def test_a_picture_without_a_face_is_an_error(settings, tmp_path: Path):
     path = tmp_path / "wall.png"
     cv2.imwrite(str(path), np.full((240, 320, 3), 90, np.uint8))
     session = Session(settings(capture={"input": str(path)}), Outputs(fast=True))
-    with pytest.raises(NotFoundError, match="no face was found in 1 frame;"):
+    with pytest.raises(NotFoundError, match="no face was found in 60 frames;"):
         session.run()
 
 

@@ -15,6 +15,7 @@ from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import Frame
 
 DEFAULT_FPS = 30.0
+PICTURE_S = 2.0
 # Formats that hold one picture; a GIF is opened as a video.
 # fmt: off
 SUFFIXES = frozenset((
@@ -74,8 +75,22 @@ def natural_order(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts] + [(-2, path.name)]
 
 
+def numbered(paths: list[Path]) -> bool:
+    """Whether these are a film's frames: one name with consecutive numbers (f001.png, f002.png, ...)."""
+    parts = [re.fullmatch(r"(.*?)(\d+)", path.stem) for path in paths]
+    names = {(part[1], path.suffix) for part, path in zip(parts, paths, strict=True) if part}
+    if len(paths) < 2 or None in parts or len(names) != 1:
+        return False
+    numbers = [int(part[2]) for part in parts if part]
+    return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
 class Images:
-    """Image files as a sequence at a fixed rate: frame k has time k / fps."""
+    """Image files as a sequence at a fixed rate: frame k has time k / fps.
+
+    unrelated: pictures of their own, not a film's frames (``numbered``, or a rate that the user gave). Each of
+    them is then given for ``PICTURE_S``, as the same array.
+    """
 
     live = False
 
@@ -86,7 +101,11 @@ class Images:
         self.name = name
         self._note = note
         self.nominal_fps = fps or DEFAULT_FPS
+        # Pictures that are no film are looked at for a while each: a robot needs time to get to a pose.
+        self.unrelated = fps is None and not numbered(paths)
+        self._each = round(PICTURE_S * self.nominal_fps) if self.unrelated else 1
         self._paths = paths
+        self._image: NDArray[np.uint8] | None = None
         self._frames = 0
         self._state: SourceState = "up"
         self._width = self._height = 0
@@ -111,18 +130,20 @@ class Images:
 
     def read(self, timeout_s: float) -> Frame | None:
         """The next image at once; ``timeout_s`` is for sources that wait."""
-        if not self._opened or self._frames == len(self._paths):
+        picture, again = divmod(self._frames, self._each)
+        if not self._opened or picture == len(self._paths):
             self._state = "ended"
             raise EndOfStream(self.name)
-        try:
-            image = read_image(self._paths[self._frames])
-        except NotFoundError as error:
-            self._state, self._last_error = "ended", str(error)
-            raise
-        self._height, self._width = image.shape[:2]
+        if again == 0 or self._image is None:
+            try:
+                self._image = read_image(self._paths[picture])
+            except NotFoundError as error:
+                self._state, self._last_error = "ended", str(error)
+                raise
+        self._height, self._width = self._image.shape[:2]
         t_ns = round(self._frames * 1e9 / self.nominal_fps)
         self._frames += 1
-        return Frame(seq=self._frames - 1, t_capture_ns=t_ns, image=image)
+        return Frame(seq=self._frames - 1, t_capture_ns=t_ns, image=self._image)
 
     def close(self) -> None:
         self._opened = False

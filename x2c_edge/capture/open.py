@@ -29,7 +29,8 @@ class SourceSpec:
     input: video file, image, folder of images, "file:///path", "gst:PIPELINE", "zmq://host:port" (the robot's
     camera) or "http-push://host:port/stream" (a phone).
     width, height (pixels), fps, pixel_format ("auto", "MJPG", "YUYV", "NV12", "BGR") are wishes to a V4L2
-    camera; a file has its own size. fps also sets the rate of images and folders (default 30).
+    camera; a file has its own size. fps also sets the rate of images and folders (default: 30 for a film's
+    numbered frames, 2 seconds each for other pictures).
     """
 
     camera: int | str | None = None

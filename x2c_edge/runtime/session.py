@@ -50,7 +50,7 @@ class Session(Steering):
         people = people_of(self.pack)
         gears = _gears(self.pack, run.pipeline)
         source = _source(settings, outputs.fast)
-        self._pictures = isinstance(source, Images)
+        self._pictures = isinstance(source, Images) and source.unrelated
         self.source = source if source.live or outputs.fast else Paced(source)
         try:
             # Before the network is loaded: a robot needs its time to answer, and goes to neutral meanwhile.

@@ -81,7 +81,7 @@ class Vision:
         *,
         unrelated: bool = False,
     ) -> None:
-        """unrelated: every frame is a picture of its own, and nothing is followed from one to the next."""
+        """unrelated: the frames are pictures of their own; nothing is followed from one to the next."""
         self._follower = follower
         self._pipelines = pipelines
         self._keeper = keeper
@@ -89,6 +89,7 @@ class Vision:
         self._book = book
         self._trace = trace
         self._unrelated = unrelated
+        self._picture: NDArray[np.uint8] | None = None
         self._anchor: Reference | None = None
         self._refer()
         self._recalibrate = False
@@ -125,8 +126,9 @@ class Vision:
             self._recalibrate = False
             self._keeper.retake()
             self._refer()
-        if self._unrelated:
+        if self._unrelated and frame.image is not self._picture:
             self._follower.reset()
+            self._picture = frame.image
         start = perf_counter_ns()
         crop = self._follower.locate(frame)
         self._steps_ns = perf_counter_ns() - start
