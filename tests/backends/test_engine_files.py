@@ -60,7 +60,7 @@ def test_none_at_all_names_the_command(pack):
             CudaDevice("Orin", "11.0", integrated=True, memory_bytes=0), "10.3.0",
             r"built for Orin \(compute capability 8\.7\), here is Orin \(11\.0\)",
         ),
-        (ORIN, "10.7.0", r"built with TensorRT 10\.3\.0, here is 10\.7\.0"),
+        (ORIN, "10.7.0", r"built with TensorRT 10\.3\.0, here is TensorRT 10\.7\.0"),
     ],
     ids=["gpu", "capability", "tensorrt"],
 )  # fmt: skip

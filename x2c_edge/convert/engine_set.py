@@ -131,7 +131,7 @@ def write_timing_cache(folder: Path, key: EngineKey, data: bytes) -> None:
 
 
 def _timing_file(folder: Path, key: EngineKey) -> Path:
-    return folder / f"{key.gpu}-{key.tensorrt}".replace(" ", "-").replace("/", "-") / TIMING_CACHE
+    return folder / f"{key.device}-{key.runtime}".replace(" ", "-").replace("/", "-") / TIMING_CACHE
 
 
 def describe(engines: EngineSet) -> str:
