@@ -55,7 +55,9 @@ class CpuEngine(HostMemory):
     def bind(self, net: NetSpec, x: Buffers, out: Buffers, part: str = "") -> Callable[[], None]:
         name = engine_name(net.arch, part)
         if name not in self._graphs:
-            raise NotFoundError(f"{net.file}: no CPU engine '{name}' came with it or was built; build it again")
+            raise NotFoundError(
+                f"{net.file}: no CPU engine '{name}' came with it or was built; build it again"
+            )
         session = self._opened(name, net)
         binding = session.io_binding()
         inputs, outputs = _tuple(x), _tuple(out)
@@ -114,13 +116,11 @@ def onnxruntime() -> Any:
 def graphs_for(pack: Pack) -> dict[str, bytes]:
     """What runs this pack on a CPU: a set that was built here, else what came with the pack.
 
-    NoEnginesError where there is neither or no ONNX Runtime; NotFoundError where there is only a set that does
-    not fit any more. Both say what to do.
+    NoEnginesError where there is neither or no ONNX Runtime; NotFoundError where there is only a set that
+    does not fit any more. Both say what to do.
     """
     version = onnxruntime().__version__
-    own = {
-        key.removeprefix(GRAPH): entry.file for key, entry in pack.files.items() if key.startswith(GRAPH)
-    }
+    own = {key.removeprefix(GRAPH): entry.file for key, entry in pack.files.items() if key.startswith(GRAPH)}
     try:
         files = verified(find_cpu_set(pack, version)).files
     except NotFoundError:

@@ -91,6 +91,15 @@ def precision_named(name: str) -> Precision:
     raise BadArgumentError(f"precision '{name}'{nearest(name, known)}: choose {', '.join(known)}")
 
 
+def target_named(name: str) -> Target:
+    """BadArgumentError if there is none of this name."""
+    known: tuple[Target, ...] = get_args(Target)
+    for target in known:
+        if target == name:
+            return target
+    raise BadArgumentError(f"target '{name}'{nearest(name, known)}: choose {', '.join(known)}")
+
+
 def key_for(pack: Pack, device: CudaDevice, tensorrt: str, precision: Precision) -> EngineKey:
     runtime = f"TensorRT {tensorrt}"
     return EngineKey(pack.name, pack.digest, device.name, device.capability, runtime, precision)
@@ -150,9 +159,7 @@ def _fitting(pack: Pack, wanted: EngineKey, folder: Path | None) -> EngineSet:
     command = build_command(pack, precision, wanted.target)
     if nearest is None:
         raise NoEnginesError(f"no engines are built for pack '{pack.name}'; run: {command}")
-    raise NotFoundError(
-        f"the engines of pack '{pack.name}' do not fit: {'; '.join(nearest)}; run: {command}"
-    )
+    raise NotFoundError(f"the engines of pack '{pack.name}' do not fit: {'; '.join(nearest)}; run: {command}")
 
 
 def verified(engines: EngineSet) -> EngineSet:

@@ -1,4 +1,4 @@
-"""What an ONNX file without weights asks for, read without the onnx package; and the weights of a pack for it.
+"""The weights that an ONNX file without them asks for, from a pack; read without the onnx package.
 
 ONNX is a protobuf message: fields of (number << 3 | kind), kind 0 a varint, 1 eight bytes, 2 a length and as
 many bytes, 5 four bytes.
@@ -50,11 +50,13 @@ def weights(net: NetSpec, graph: bytes) -> dict[str, NDArray[Any]]:
         there = load_file(net.file)
         given = {}
         for name, shape in wanted(graph).items():
-            given[name] = np.ascontiguousarray(there[name], np.float32)
+            given[name] = np.asarray(there[name], np.float32, order="C")
             if given[name].shape != shape:
                 raise ValueError(f"{name} is {given[name].shape}, not {shape}")
     except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise NotFoundError(f"{net.file}: not the weights of its graph ({error}); get the pack again") from None
+        raise NotFoundError(
+            f"{net.file}: not the weights of its graph ({error}); get the pack again"
+        ) from None
     if not all(np.isfinite(array).all() for array in given.values()):
         raise NotFoundError(f"{net.file}: holds weights that are not finite; get the pack again")
     return given

@@ -46,8 +46,8 @@ def open_backend(
     by itself, and is slower for it.
 
     "auto" takes TensorRT where engines of ``pack`` were built, else PyTorch on a GPU that it and the kernels
-    can use, else the CPU engine where the pack came with one or one was built, else PyTorch. Engines that were
-    built and do not fit any more are an error, not a reason to be ten times slower without a word.
+    can use, else the CPU engine where the pack came with one or one was built, else PyTorch. Engines that
+    were built and do not fit any more are an error, not a reason to be ten times slower without a word.
     """
     if bf16 and name == "cpu":
         raise BadArgumentError("precision bf16: the CPU engine is float32; use fp32, or --backend torch")

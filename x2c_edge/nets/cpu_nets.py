@@ -9,8 +9,8 @@ upsampled map repeats itself:
 * a convolution with one output is one with many of them that are added up afterwards (``_to_one``);
 * W's and G's further savings are those of ``inference`` and ``generator_fast``.
 
-Every weight is computed in ``forward`` from the parameters of the pack's net, so that the exported graph holds
-that arithmetic and not its results: the engine does it once, when it is loaded with the pack's own file.
+Every weight is computed in ``forward`` from the parameters of the pack's net, so that the exported graph
+holds that arithmetic and not its results: the engine does it once, when it is loaded with the pack's file.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ def _merged(weight: Tensor, rows: Taps, columns: Taps) -> Tensor:
 
 
 def _to_one(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """A k x k convolution, odd k, with one output. Vector units work on outputs: the k * k products of a pixel
-    are the outputs here, and a transposed convolution adds them where they belong."""
+    """A k x k convolution, odd k, with one output. Vector units work on outputs: the k * k products of a
+    pixel are the outputs here, and a transposed convolution adds them where they belong."""
     flipped = weight.flip(2, 3).transpose(0, 1)
     return F.conv_transpose2d(x, flipped, bias, padding=_sizes(weight)[-1] // 2)
 
@@ -147,7 +147,7 @@ def _block(block: SpadeBlock, x: Tensor, s: Tensor, *, up: bool) -> Tensor:
         hidden = F.relu(_upsampled(s, weight, bias))
     else:
         hidden = F.relu(F.conv2d(F.interpolate(s, scale_factor=float(scale)), weight, bias, padding=1))
-    h_0, h_1, *h_s = hidden.split(shared[0].out_channels, dim=1)
+    h_0, h_1, *h_s = torch.split(hidden, shared[0].out_channels, dim=1)
     y = cast(nn.Conv2d, block.conv_0)(F.leaky_relu(_modulated(block.norm_0, plain, h_0), SLOPE))
     y = cast(nn.Conv2d, block.conv_1)(F.leaky_relu(_modulated(block.norm_1, _normalised(y), h_1), SLOPE))
     if not block.learned_shortcut:
