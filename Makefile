@@ -2,11 +2,12 @@ SHELL := /bin/bash
 EXTRAS := torch,dev
 BIN := .venv/bin
 STAMP := .venv/.installed
+RUNS := .venv/.runs
 NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
 .PHONY: demo test lint clean
 
-demo: $(STAMP)
+demo: $(RUNS)
 	$(BIN)/python -m tools.demo $(if $(CLIP),--clip "$(CLIP)")
 
 # One thread each: two workers with two each would be four on two cores. A test that kills its worker takes
@@ -24,9 +25,16 @@ lint: $(STAMP)
 	$(BIN)/clang-format --dry-run -Werror $(NATIVE)
 
 # Also what rebuilds the kernels after a change in csrc/.
-$(STAMP): pyproject.toml CMakeLists.txt tools/setup_venv.sh x2c_edge/__init__.py $(NATIVE)
-	PYTHON="$(PYTHON)" tools/setup_venv.sh $(EXTRAS)
+SETUP := pyproject.toml CMakeLists.txt tools/setup_venv.sh x2c_edge/__init__.py $(NATIVE)
+
+# What the default pack runs with: no PyTorch.
+$(RUNS): $(SETUP)
+	PYTHON="$(PYTHON)" tools/setup_venv.sh
 	@touch $@
+
+$(STAMP): $(SETUP)
+	PYTHON="$(PYTHON)" tools/setup_venv.sh $(EXTRAS)
+	@touch $@ $(RUNS)
 
 clean:
 	rm -rf build dist demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -29,10 +29,9 @@ AT = lm.LANDMARK_IDS.index
 
 
 def astronaut() -> Image:
-    """NASA's portrait of Eileen Collins (public domain, ships inside scikit-image): (600, 600, 3) BGR."""
-    from skimage import data
-
-    portrait = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR)[:300, 70:370]  # head and shoulders
+    """NASA's portrait of Eileen Collins (public domain), head and shoulders: (600, 600, 3) BGR."""
+    portrait = cv2.imread(str(Path(__file__).with_name("astronaut.png")))
+    assert portrait is not None
     return np.asarray(cv2.resize(portrait, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 

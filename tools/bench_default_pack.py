@@ -1,4 +1,4 @@
-"""Frames a second of the default pack, file to controls, in both gears.
+"""A frame of the default pack, file to controls, in both gears, on the CPU engine and on PyTorch.
 
     python -m tools.bench_default_pack CLIP --threads 2 --write docs/benchmarks.md
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 import cv2
+import numpy as np
 import typer
 
 from tools._bench import machine, markdown_table, replace_section
@@ -27,15 +28,19 @@ from x2c_edge.pipelines.reference import Reference
 from x2c_edge.pipelines.single_stage import SingleStagePipeline
 from x2c_edge.pipelines.two_stage import TwoStagePipeline
 
+GEARS = ("two-stage", "single-stage")
 
-def play(clip: Path, frames: int, pipeline: Pipeline) -> tuple[float, int]:
-    """Seconds for the frames, and how many showed the face. The first face is the reference."""
+
+def play(clip: Path, frames: int, pipeline: Pipeline) -> tuple[float, np.ndarray]:
+    """Seconds for the frames, and the controls (N, 30) of those that showed the face. The first face is the
+    reference."""
     follower = FaceFollower(
         LANDMARK_IDS, FollowSettings(crop_size=pipeline.crop_size, crop_scale=pipeline.crop_scale)
     )
     video = cv2.VideoCapture(str(clip))
     pipeline.refer_to(None)
-    seen, begun = 0, time.perf_counter()
+    rows: list[np.ndarray] = []
+    begun = time.perf_counter()
     for seq in range(frames):
         ok, picture = video.read()
         if not ok:
@@ -45,10 +50,10 @@ def play(clip: Path, frames: int, pipeline: Pipeline) -> tuple[float, int]:
             continue
         m = pipeline.measure(crop)
         if follower.update(crop, m.landmarks, m.presence):
-            seen += 1
-            if seen == 1:
+            rows.append(m.values.copy())
+            if len(rows) == 1:
                 pipeline.refer_to(Reference(m.values, m.rotation, m.motion))
-    return time.perf_counter() - begun, seen
+    return time.perf_counter() - begun, np.array(rows)
 
 
 def main(
@@ -57,36 +62,49 @@ def main(
     rounds: int = 5,
     threads: int = typer.Option(2, help="CPU threads of the nets"),
     pack: str = "default",
+    backends: str = typer.Option("cpu,torch", help="the last is what the others are compared with"),
     write: Path | None = typer.Option(None, help="a page to write the section into"),
 ) -> None:
     """Measure and print; optionally write."""
-    opened, backend = open_pack(pack), open_backend("torch", threads)
-    pipelines: dict[str, Pipeline] = {
-        "two-stage": TwoStagePipeline(opened, backend),
-        "single-stage": SingleStagePipeline(opened, backend, threads),
-    }
-    times: dict[str, list[float]] = {name: [] for name in pipelines}
+    opened, names = open_pack(pack), backends.split(",")
+    pipelines: dict[tuple[str, str], Pipeline] = {}
+    for name in names:
+        backend = open_backend(name, threads, pack=opened)
+        pipelines["two-stage", name] = TwoStagePipeline(opened, backend)
+        pipelines["single-stage", name] = SingleStagePipeline(opened, backend, threads)
+    times: dict[tuple[str, str], list[float]] = {case: [] for case in pipelines}
+    controls: dict[tuple[str, str], np.ndarray] = {}
     for pipeline in pipelines.values():
         play(clip, 10, pipeline)
     for _ in range(rounds):
-        for name, pipeline in pipelines.items():
-            seconds, seen = play(clip, frames, pipeline)
-            if seen < 0.9 * frames:
-                raise SystemExit(f"{clip}: a face in {seen} of {frames} frames; give another clip")
-            times[name].append(seconds)
-    rows = [
-        [name, f"{frames / statistics.median(t):.0f}", f"{1e3 * statistics.median(t) / frames:.1f}"]
-        for name, t in times.items()
-    ]
+        for case, pipeline in pipelines.items():
+            seconds, controls[case] = play(clip, frames, pipeline)
+            if len(controls[case]) < 0.9 * frames:
+                raise SystemExit(f"{clip}: a face in {len(controls[case])} of {frames} frames; give another")
+            times[case].append(seconds)
+    rows = []
+    for gear in GEARS:
+        for name in names:
+            median = statistics.median(times[gear, name])
+            other = statistics.median(times[gear, names[-1]])
+            apart = "-"
+            if name != names[-1] and controls[gear, name].shape == controls[gear, names[-1]].shape:
+                apart = f"{np.abs(controls[gear, name] - controls[gear, names[-1]]).max():.1e}"
+            rows.append(
+                [f"{gear}, {name}", f"{frames / median:.0f}", f"{1e3 * median / frames:.1f}",
+                 f"{other / median:.2f}", apart]
+            )  # fmt: skip
     text = (
-        "## Default pack, file to controls\n\n"
-        f"{machine()}, {threads} thread(s); medians of {rounds} interleaved rounds of {frames} frames of "
+        f"## Default pack, file to controls, {threads} thread(s)\n\n"
+        f"{machine()}; medians of {rounds} interleaved rounds of {frames} frames of "
         f"{clip.name}, `python -m tools.bench_default_pack {clip.name} --threads {threads}`.\n\n"
-        + markdown_table(["gear", "frames/s", "ms a frame"], rows)
+        + markdown_table(
+            ["gear, backend", "frames/s", "ms a frame", f"{names[-1]} / this", "largest difference"], rows
+        )
     )
     print(text)
     if write is not None:
-        replace_section(write, "default-pack", text)
+        replace_section(write, f"default-pack-{threads}", text)
 
 
 if __name__ == "__main__":

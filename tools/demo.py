@@ -1,7 +1,7 @@
 """``make demo``: a real human face in; controls, a side-by-side video and a latency plot out.
 
-The face comes from --clip, else camera 0, else a photograph that ships inside scikit-image (NASA's
-portrait of the astronaut Eileen Collins, public domain), moved by ``tools.animate_portrait``.
+The face comes from --clip, else camera 0, else a photograph (NASA's portrait of the astronaut Eileen Collins,
+public domain), moved by ``tools.animate_portrait``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main(
     else:
         driver: list[str] = []
         if clip is None:
-            print("no CLIP and no camera: moving a photograph (scikit-image's astronaut)")
+            print("no CLIP and no camera: moving a photograph (an astronaut's)")
             clip, reference = out / "portrait.mp4", out / "portrait_reference.json"
             write_portrait(clip, reference)
             driver = ["--reference", str(reference)]  # she smiles at rest, which calibration objects to
@@ -63,7 +63,8 @@ def run(command: list[str]) -> None:
 def write_portrait(path: Path, reference: Path) -> None:
     """The animated photograph as a video, and its face at rest as the driver's neutral."""
     picture = astronaut()
-    pipeline = TwoStagePipeline(open_pack(), open_backend("torch"))  # its references serve both pipelines
+    pack = open_pack()
+    pipeline = TwoStagePipeline(pack, open_backend(pack=pack))  # its references serve both pipelines
     rest = measure(picture, pipeline)
     Reference(rest.values, rest.rotation, rest.motion).save(reference)
     write_video(path, animate(picture, rest.landmarks, FPS, SECONDS), FPS)

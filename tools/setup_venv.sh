@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Makes or updates .venv with the project installed in it (editable). Usage: setup_venv.sh EXTRAS
+# Makes or updates .venv with the project installed in it (editable). Usage: setup_venv.sh [EXTRAS]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-extras=$1
+extras=${1:+[$1]}
 
 # Installs Debian packages, or says in one line what to install.
 need() {
@@ -41,7 +41,7 @@ command -v c++ >/dev/null || need g++
 headers=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
 [ -e "$headers/Python.h" ] || need python3-dev
 
-.venv/bin/python -m pip install --disable-pip-version-check --quiet -e ".[$extras]"
+.venv/bin/python -m pip install --disable-pip-version-check --quiet -e ".$extras"
 
 # The OpenCV wheel takes these three from the system.
 cv2=$(.venv/bin/python -c 'import importlib.util as u; print(u.find_spec("cv2").submodule_search_locations[0])')

@@ -18,6 +18,7 @@ from tools import train_motion
 from tools.animate_portrait import animate, astronaut, measure, write_video
 from tools.face_dataset import face_input
 from tools.mapping_training import Trained
+from tools.pack_graphs import add_graphs
 from tools.robot_motion import robot_motion, row_rotation
 from tools.train_transfer import SIZE, Transfer, picture_tensor, source_keypoints, source_picture
 from x2c_edge import packs
@@ -82,6 +83,7 @@ def write_pack(out: Path, nets: Nets, trained_by: str, accuracy: Mapping[str, An
         },
     )
     packs.write_manifest(pack)
+    add_graphs(packs.read_manifest(work))
     for path in work.iterdir():
         path.chmod(0o644)
     shutil.rmtree(out, ignore_errors=True)

@@ -37,7 +37,7 @@ class Run(_Section):
 
     pack: str | None = None
     pipeline: Literal["auto", "two-stage", "single-stage"] = "auto"
-    backend: Literal["auto", "tensorrt", "torch"] = "auto"
+    backend: Literal["auto", "tensorrt", "cpu", "torch"] = "auto"
     link: Texts = ()
     budget_ms: Annotated[float, Field(ge=5, le=1000)] = 50.0
     rate: Annotated[int, Field(ge=1, le=120)] = 60

@@ -16,7 +16,7 @@ def test_auto_is_torch_on_a_desktop():
 
 def test_an_unknown_backend_is_named_with_the_known_ones():
     with pytest.raises(
-        BadArgumentError, match=r"'torhc' \(did you mean 'torch'\?\): choose auto, torch, tens"
+        BadArgumentError, match=r"'torhc' \(did you mean 'torch'\?\): choose auto, tensorrt, cpu, t"
     ):
         open_backend("torhc")
 

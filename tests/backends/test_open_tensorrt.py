@@ -66,7 +66,9 @@ def test_without_engines(pack, orin):
 @pytest.mark.parametrize("name", ["auto", "tensorrt"])
 def test_engines_that_do_not_fit_are_an_error_for_auto_too(pack, orin, name: str):
     install(pack, "8.6.2")
-    assert "built with TensorRT 8.6.2, here is 10.3.0; run: x2c-edge build-engines" in refusal(pack, name)
+    assert "built with TensorRT 8.6.2, here is TensorRT 10.3.0; run: x2c-edge build-engines" in refusal(
+        pack, name
+    )
 
 
 @pytest.mark.parametrize("name", ["auto", "tensorrt"])

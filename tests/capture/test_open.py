@@ -37,11 +37,9 @@ def test_a_numbered_image_is_not_taken_for_a_sequence(tmp_path: Path):
     for k in range(3):
         cv2.imwrite(str(tmp_path / f"img{k:02}.png"), np.full((4, 4, 3), k, np.uint8))
     source = open_source(SourceSpec(input=str(tmp_path / "img01.png")))
-    shown = set()
+    assert {int(source.read(1.0).image.max()) for _ in range(60)} == {1}
     with pytest.raises(EndOfStream):
-        while frame := source.read(1.0):
-            shown.add(int(frame.image.max()))
-    assert shown == {1}
+        source.read(1.0)
 
 
 def test_a_gif_is_a_video(tmp_path: Path):

@@ -25,6 +25,8 @@ def test_without_a_driver_one_line_and_never_a_crash(small_pack: Path, pack_fold
     ("arguments", "code", "says"),
     [
         (("--precision", "fp17"), 2, "precision 'fp17' (did you mean 'fp16'?): choose fp32, fp16, int8"),
+        (("--target", "gpo"), 2, "target 'gpo' (did you mean 'gpu'?): choose gpu, cpu"),
+        (("--target", "cpu", "--precision", "int8"), 2, "precision 'int8': the CPU engine is fp32"),
         (("--pack", "smal"), 3, "pack 'smal' is not installed (did you mean 'small'?)"),
     ],
 )
@@ -33,3 +35,12 @@ def test_wrong_arguments(small_pack: Path, pack_folders: Path, arguments, code: 
     assert result.returncode == code
     assert says in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_for_the_cpu(small_pack: Path, pack_folders: Path, face_clip: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("X2C_EDGE_ENGINES", str(tmp_path / "engines"))
+    first = build_engines("--pack", "small", "--target", "cpu", "--clip", str(face_clip))
+    assert first.returncode == 0, first.stderr
+    assert "1 engine(s), fp32; largest error" in first.stdout
+    again = build_engines("--pack", "small", "--target", "cpu", "--clip", str(face_clip))
+    assert again.stdout.startswith("already built: ")

@@ -167,8 +167,8 @@ def test_the_timing_cache_belongs_to_a_device_and_a_release(one_pack, folder):
     here = key_for(one_pack, ORIN, "10.3.0", "fp16")
     engine_set.write_timing_cache(folder, here, b"cache")
     assert engine_set.read_timing_cache(folder, replace(here, precision="int8")) == b"cache"
-    assert engine_set.read_timing_cache(folder, replace(here, tensorrt="10.7.0")) == b""
-    assert engine_set.read_timing_cache(folder, replace(here, gpu="Orin NX")) == b""
+    assert engine_set.read_timing_cache(folder, replace(here, runtime="TensorRT 10.7.0")) == b""
+    assert engine_set.read_timing_cache(folder, replace(here, device="Orin NX")) == b""
 
 
 def test_the_index_can_be_read_by_others(one_pack, folder, face_clip, export_only, onnx_backend):

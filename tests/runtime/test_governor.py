@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from x2c_edge.runtime.governor import HOLD, Governor
 
 MS = 1_000_000
@@ -90,3 +92,21 @@ def test_one_hopeless_frame_shifts_at_once() -> None:
     g = governor()
     drive(g, 0, 1, plan_ms=250)
     assert g.gear == "single-stage"
+
+
+@pytest.mark.parametrize("plan_ms", [49, 70, 120, 198, 205, 400, 800])
+def test_a_sudden_load_is_answered_within_a_second(plan_ms: int) -> None:
+    """Frames that were quick take this long from now on; vision takes the newest when it is done with one."""
+    g = governor()
+    start = now = drive(g, 0, 300, plan_ms=20)
+    while g.gear == "two-stage":
+        g.finished(now + plan_ms * MS, 2 * MS, plan_ms * MS)
+        now += plan_ms * MS + 33 * MS  # at worst a whole frame until the next one comes
+    assert now - start < 1000 * MS
+
+
+def test_a_short_wait_for_the_tick_is_time_for_the_plan() -> None:
+    g = governor()
+    g.wait_ns = 4 * MS
+    drive(g, 0, 100, plan_ms=42)
+    assert g.gear == "two-stage"

@@ -195,7 +195,8 @@ def test_rows_come_in_the_order_of_the_journey_and_new_stages_last():
     assert book.stage("extra") is book.stages["extra"]
     assert book.stage("net").count == 100
     assert [row.name for row in book.rows()] == [
-        "locate", "crop", "net", "extra", "capture_to_controls", "capture_to_wire", "tick_jitter", "overhead",
+        "locate", "crop", "net", "extra", "capture_to_controls", "capture_to_wire", "tick_jitter",
+        "tick_wait", "overhead",
     ]  # fmt: skip
 
 

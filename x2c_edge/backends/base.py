@@ -68,7 +68,7 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """ "torch" or "tensorrt"."""
+        """ "tensorrt", "cpu" or "torch"."""
 
     @property
     def threads(self) -> int:

@@ -1,8 +1,9 @@
 """Built engines on the disk: where they live, what they are keyed by, and which set fits here.
 
 A set is a folder ``<user data>/x2c-edge/engines/<pack>-<precision>-<hash of the key>`` with one ``.engine``
-file for each net, a copy of the pack's manifest, and ``engines.json``. An engine runs only on the GPU and the
-TensorRT release it was built with, so both are part of the key.
+file for each net, a copy of the pack's manifest, and ``engines.json``. A TensorRT engine runs only on the GPU
+and the release it was built with, so both are part of the key; a CPU engine would run with other releases of
+ONNX Runtime, but the parity that it was installed for was measured with one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -22,9 +24,11 @@ from x2c_edge.errors import BadArgumentError, NotFoundError, nearest
 from x2c_edge.packs import Pack
 
 Precision = Literal["fp32", "fp16", "int8"]
+Target = Literal["gpu", "cpu"]
 
 INDEX: Final = "engines.json"
-FORMAT: Final = 1
+FORMAT: Final = 2
+CPU: Final = "CPU"
 _PARTS: Final[Mapping[str, str]] = {"dense motion": "dense_motion", "tail": "warp_tail"}
 
 
@@ -34,14 +38,22 @@ class NoEnginesError(NotFoundError):
 
 @dataclass(frozen=True, slots=True)
 class EngineKey:
-    """What must be the same where engines are built and where they run."""
+    """What must be the same where engines are built and where they run.
+
+    device: "Orin", or "CPU". capability: "8.7", or "x86_64". runtime: "TensorRT 10.3.0".
+    """
 
     pack: str
     pack_digest: str
-    gpu: str
+    device: str
     capability: str
-    tensorrt: str
+    runtime: str
     precision: Precision
+
+    @property
+    def target(self) -> Target:
+        """What the engines run on."""
+        return "cpu" if self.device == CPU else "gpu"
 
     @property
     def folder_name(self) -> str:
@@ -79,18 +91,34 @@ def precision_named(name: str) -> Precision:
     raise BadArgumentError(f"precision '{name}'{nearest(name, known)}: choose {', '.join(known)}")
 
 
+def target_named(name: str) -> Target:
+    """BadArgumentError if there is none of this name."""
+    known: tuple[Target, ...] = get_args(Target)
+    for target in known:
+        if target == name:
+            return target
+    raise BadArgumentError(f"target '{name}'{nearest(name, known)}: choose {', '.join(known)}")
+
+
 def key_for(pack: Pack, device: CudaDevice, tensorrt: str, precision: Precision) -> EngineKey:
-    return EngineKey(pack.name, pack.digest, device.name, device.capability, tensorrt, precision)
+    runtime = f"TensorRT {tensorrt}"
+    return EngineKey(pack.name, pack.digest, device.name, device.capability, runtime, precision)
 
 
-def build_command(pack: Pack, precision: Precision = "fp16") -> str:
+def cpu_key_for(pack: Pack, onnxruntime: str) -> EngineKey:
+    runtime = f"ONNX Runtime {onnxruntime}"
+    return EngineKey(pack.name, pack.digest, CPU, platform.machine(), runtime, "fp32")
+
+
+def build_command(pack: Pack, precision: Precision = "fp16", target: Target = "gpu") -> str:
     name = pack.name
     try:
         if packs.find(name).resolve() != pack.path.resolve():
             name = str(pack.path)
     except NotFoundError:
         name = str(pack.path)
-    return f"x2c-edge build-engines --pack {name} --precision {precision}"
+    how = "--target cpu" if target == "cpu" else f"--precision {precision}"
+    return f"x2c-edge build-engines --pack {name} {how}"
 
 
 def installed_sets(pack: Pack, folder: Path | None = None) -> Iterator[EngineSet]:
@@ -109,21 +137,29 @@ def find_set(pack: Pack, device: CudaDevice, tensorrt: str, folder: Path | None 
     NoEnginesError if there is none at all; NotFoundError with both sides of what differs in the nearest one;
     both with the command that builds.
     """
-    wanted = key_for(pack, device, tensorrt, "fp16")
+    return _fitting(pack, key_for(pack, device, tensorrt, "fp16"), folder)
+
+
+def find_cpu_set(pack: Pack, onnxruntime: str, folder: Path | None = None) -> EngineSet:
+    """The same for this machine's CPU."""
+    return _fitting(pack, cpu_key_for(pack, onnxruntime), folder)
+
+
+def _fitting(pack: Pack, wanted: EngineKey, folder: Path | None) -> EngineSet:
     nearest: list[str] | None = None
-    precision: Precision = "fp16"
+    precision = wanted.precision
     for engines in installed_sets(pack, folder):
+        if engines.key.target != wanted.target:
+            continue
         differences = [d for d in _differences(engines.key, wanted) if d]
         if not differences:
             return engines
         if nearest is None or len(differences) < len(nearest):
             nearest, precision = differences, engines.key.precision
+    command = build_command(pack, precision, wanted.target)
     if nearest is None:
-        raise NoEnginesError(f"no engines are built for pack '{pack.name}'; run: {build_command(pack)}")
-    raise NotFoundError(
-        f"the engines of pack '{pack.name}' do not fit: {'; '.join(nearest)}; "
-        f"run: {build_command(pack, precision)}"
-    )
+        raise NoEnginesError(f"no engines are built for pack '{pack.name}'; run: {command}")
+    raise NotFoundError(f"the engines of pack '{pack.name}' do not fit: {'; '.join(nearest)}; run: {command}")
 
 
 def verified(engines: EngineSet) -> EngineSet:
@@ -188,10 +224,10 @@ def _differences(built: EngineKey, here: EngineKey) -> Iterator[str]:
     """One phrase for each thing that differs; the precision is the user's choice and does not count."""
     if built.pack_digest != here.pack_digest:
         yield f"built from pack digest {built.pack_digest[:12]}, the pack is {here.pack_digest[:12]} now"
-    if (built.gpu, built.capability) != (here.gpu, here.capability):
+    if (built.device, built.capability) != (here.device, here.capability):
+        kind = "" if built.target == "cpu" else "compute capability "
         yield (
-            f"built for {built.gpu} (compute capability {built.capability}), "
-            f"here is {here.gpu} ({here.capability})"
+            f"built for {built.device} ({kind}{built.capability}), here is {here.device} ({here.capability})"
         )
-    if built.tensorrt != here.tensorrt:
-        yield f"built with TensorRT {built.tensorrt}, here is {here.tensorrt}"
+    if built.runtime != here.runtime:
+        yield f"built with {built.runtime}, here is {here.runtime}"

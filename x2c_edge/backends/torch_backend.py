@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from safetensors.torch import load_file
 
 from x2c_edge import _kernels, processor
 from x2c_edge.backends.base import Buffer, Buffers, Runner, Step
+from x2c_edge.backends.cpu_engine import default_threads
 from x2c_edge.backends.cuda_device import CudaDevice
 from x2c_edge.backends.device_memory import DeviceMemory
 from x2c_edge.backends.device_runner import DeviceRunner, Launch
@@ -24,11 +24,7 @@ from x2c_edge.packs import NetSpec
 
 
 class TorchBackend(HostMemory):
-    """The CPU, in float32 or with the heavy convolutions in bfloat16.
-
-    Half of the cores run the net: the rest is for the camera, the actuation tick and the links, whose
-    lateness would cost more than the net's speed gains.
-    """
+    """The CPU, in float32 or with the heavy convolutions in bfloat16."""
 
     name = "torch"
 
@@ -37,7 +33,7 @@ class TorchBackend(HostMemory):
         if bf16 and not processor.computes_bfloat16():
             raise BadArgumentError("precision bf16: this processor does not compute in it; use fp32")
         self._dtype = torch.bfloat16 if bf16 else torch.float32
-        self.threads = threads or max(1, (os.cpu_count() or 2) // 2)
+        self.threads = threads or default_threads()
         torch.set_num_threads(self.threads)
 
     @property

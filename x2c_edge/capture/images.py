@@ -88,8 +88,8 @@ def numbered(paths: list[Path]) -> bool:
 class Images:
     """Image files as a sequence at a fixed rate: frame k has time k / fps.
 
-    unrelated: pictures of their own, not a film's frames (``numbered``, or a rate that the user gave). Each of
-    them is then given for ``PICTURE_S``, as the same array.
+    unrelated: pictures of their own, not a film's frames (``numbered``, or a rate that the user gave). Each
+    of them is then given for ``PICTURE_S``, as the same array.
     """
 
     live = False

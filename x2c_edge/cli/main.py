@@ -32,7 +32,7 @@ app.command("run", help="Follow a face and drive the robot.", epilog=_CODES)(run
 app.command("profile", help="Measure where the time goes.")(profile.profile)
 app.command("sim", help="The virtual Ameca: listens, obeys, reports.")(sim.sim)
 app.command("replay", help="Drive the robot with what an earlier run saw.", epilog=_CODES)(replay.replay)
-app.command("build-engines", help="Build TensorRT engines for this GPU.")(build_engines.build_engines)
+app.command("build-engines", help="Build engines for this GPU or CPU.")(build_engines.build_engines)
 app.command("doctor", help="What works here, what does not, and the command that fixes it.")(doctor.doctor)
 app.add_typer(packs.app, name="packs")
 

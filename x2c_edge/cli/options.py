@@ -19,7 +19,7 @@ Input = Annotated[
 ]
 Pack = Annotated[str | None, typer.Option(metavar="NAME|PATH", help="Model pack (default: default).")]
 Pipeline = Annotated[str | None, typer.Option(help="auto, two-stage or single-stage.")]
-Backend = Annotated[str | None, typer.Option(help="auto, tensorrt or torch.")]
+Backend = Annotated[str | None, typer.Option(help="auto, tensorrt, cpu or torch.")]
 Links = Annotated[
     list[str] | None,
     typer.Option("--link", metavar="URI", help="Where commands go; may be given several times."),

@@ -99,8 +99,11 @@ def import_checkpoints(
     ] = None,
 ) -> None:
     """Make a two-stage pack from published checkpoints and a picture of the robot."""
-    from x2c_edge.convert.checkpoints import import_pack
+    from x2c_edge.convert.requirements import require_importer
     from x2c_edge.errors import BadArgumentError
+
+    require_importer()
+    from x2c_edge.convert.checkpoints import import_pack
 
     if angle_unit not in ("degree", "radian"):
         raise BadArgumentError(f"angle unit '{angle_unit}': choose degree or radian")

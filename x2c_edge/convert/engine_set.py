@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from x2c_edge.backends.base import Backend
 from x2c_edge.backends.engine_files import EngineKey, EngineSet, Precision, write_set
+from x2c_edge.convert.cpu_graphs import graphs_of
 from x2c_edge.convert.engine_build import EngineBuilder
 from x2c_edge.convert.onnx_export import exported
 from x2c_edge.convert.rehearsal import Listening, Parity, crops_of, pipeline_of, rehearse
@@ -59,15 +60,15 @@ def clip_of(order: Order) -> str:
 def build_set(
     order: Order,
     key: EngineKey,
-    builder: EngineBuilder,
+    builder: EngineBuilder | None,
     reference: Backend,
     open_engines: Opener,
     report: Report,
 ) -> EngineSet:
     """Build, judge and install a set of engines.
 
-    reference: PyTorch in float32. NotFoundError if a net cannot be built or the engines fail the gate;
-    nothing is installed then.
+    builder: None for the CPU's. reference: PyTorch in float32. NotFoundError if a net cannot be built or the
+    engines fail the gate; nothing is installed then.
     """
     listening = Listening(reference)
     pipeline = pipeline_of(order.pack, listening)
@@ -76,10 +77,14 @@ def build_set(
     for heard in listening.samples.values():
         heard.clear()
     expected = rehearse(pipeline, crops)
-    plans = _plans(order, builder, listening, report)
+    if builder is None:
+        report("make the graphs", 0.2)
+        plans = graphs_of(order.pack)
+    else:
+        plans = _plans(order, builder, listening, report)
     report("compare with PyTorch", 1.0)
     parity = Parity.of(rehearse(pipeline_of(order.pack, open_engines(plans)), crops), expected)
-    parity.require(order.precision)
+    parity.require(order.precision, key.target)
     return install(order, key, plans, parity)
 
 
@@ -131,7 +136,7 @@ def write_timing_cache(folder: Path, key: EngineKey, data: bytes) -> None:
 
 
 def _timing_file(folder: Path, key: EngineKey) -> Path:
-    return folder / f"{key.gpu}-{key.tensorrt}".replace(" ", "-").replace("/", "-") / TIMING_CACHE
+    return folder / f"{key.device}-{key.runtime}".replace(" ", "-").replace("/", "-") / TIMING_CACHE
 
 
 def describe(engines: EngineSet) -> str:

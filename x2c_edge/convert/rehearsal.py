@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from x2c_edge import retarget
 from x2c_edge.backends.base import Backend, Buffer, Buffers
-from x2c_edge.backends.engine_files import engine_name
+from x2c_edge.backends.engine_files import Target, engine_name
 from x2c_edge.backends.host import HostMemory
 from x2c_edge.capture.base import EndOfStream
 from x2c_edge.capture.open import SourceSpec, open_source
@@ -107,14 +107,15 @@ class Parity:
         i = int(np.argmax(np.where(np.isnan(self.largest), np.inf, self.largest)))
         return NAMES[i], float(self.largest[i])
 
-    def require(self, precision: str) -> None:
+    def require(self, precision: str, target: Target = "gpu") -> None:
         """NotFoundError if an engine set with these errors must not be installed."""
         name, error = self.worst
         if not error <= TOLERANCES[precision]:
+            other = f"try --precision {'fp32' if precision == 'fp16' else 'fp16'}"
             raise NotFoundError(
                 f"the {precision} engines differ from PyTorch by {error:.2g} in '{name}', "
                 f"{TOLERANCES[precision]:.2g} is allowed; nothing was installed; "
-                f"try --precision {'fp32' if precision == 'fp16' else 'fp16'}"
+                + (other if target == "gpu" else "use --backend torch, and please report it")
             )
 
     def to_json(self) -> dict[str, Any]:

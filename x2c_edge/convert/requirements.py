@@ -1,4 +1,4 @@
-"""What building engines needs beyond running them."""
+"""What importing packs and building engines need beyond running them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,15 @@ from x2c_edge.errors import NotFoundError
 def require_exporter(precision: Precision) -> None:
     """NotFoundError with the command that installs what is missing."""
     needed = ("torch", "onnx", *(("onnxruntime",) if precision == "int8" else ()))
+    _require("building engines", needed, "torch,tensorrt")
+
+
+def require_importer() -> None:
+    """The same for ``packs import``."""
+    _require("packs import", ("torch", "tomli_w"), "torch")
+
+
+def _require(what: str, needed: tuple[str, ...], extras: str) -> None:
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
-        raise NotFoundError(
-            f"building engines needs {' and '.join(missing)}; run: pip install 'x2c-edge[torch,tensorrt]'"
-        )
+        raise NotFoundError(f"{what} needs {' and '.join(missing)}; run: pip install 'x2c-edge[{extras}]'")

@@ -81,15 +81,18 @@ class _WarpTail(nn.Module):
         return self.net.tail(warped, occlusion)
 
 
-def opened(kind: str, config: Mapping[str, Any], file: Path) -> nn.Module:
-    """A net of a pack, norms folded, float32, in eval mode. NotFoundError if the file does not fit."""
+def opened(kind: str, config: Mapping[str, Any], file: Path, *, fold: bool = True) -> nn.Module:
+    """A net of a pack, norms folded, float32, in eval mode. NotFoundError if the file does not fit.
+
+    fold: False leaves the norms that the file holds, so that its tensors are the net's.
+    """
     try:
         state = load_file(file)
         if kind != "single_stage":
             return arch.opened(kind, config, state)
         net = single_stage.SingleStage(single_stage.SingleStageConfig.from_manifest(dict(config)))
         net.load_state_dict({k: v.float() for k, v in state.items()})
-        return single_stage.folded(net).requires_grad_(False)
+        return (single_stage.folded(net) if fold else net.eval()).requires_grad_(False)
     except KeyError:
         raise NotFoundError(f"{file}: unknown net '{kind}'; update x2c-edge or the pack") from None
     except (SafetensorError, TypeError, ValueError, RuntimeError, OSError) as error:
@@ -161,11 +164,11 @@ def _warping(net: WarpingNetwork, volume: tuple[int, ...]) -> list[EngineNet]:
     ]
 
 
-def to_onnx(net: EngineNet, opset: int) -> bytes:
+def to_onnx(net: EngineNet, opset: int, *, fold: bool = True) -> bytes:
     """The net as a float32 ONNX file with the weights inside and the ports' names.
 
-    Through the TorchScript exporter: the graphs are the same as the newer one's for these nets, it needs
-    no further package, and a tenth of the time.
+    fold: False leaves all arithmetic on weights in the file. Through the TorchScript exporter: the graphs are
+    the same as the newer one's for these nets, it needs no further package, and a tenth of the time.
     """
     example = tuple(torch.zeros(port.shape) for port in net.inputs)
     file = io.BytesIO()
@@ -178,6 +181,8 @@ def to_onnx(net: EngineNet, opset: int) -> bytes:
             cast(Any, file),
             dynamo=False,
             opset_version=opset,
+            do_constant_folding=fold,
+            training=torch.onnx.TrainingMode.EVAL if fold else torch.onnx.TrainingMode.PRESERVE,
             input_names=[port.name for port in net.inputs],
             output_names=[port.name for port in net.outputs],
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import resource
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 import cv2
 
 from x2c_edge import _kernels, packs, processor
+from x2c_edge.backends.cpu_engine import PROVIDED, onnxruntime
 from x2c_edge.backends.cuda_device import cuda_device
 from x2c_edge.errors import NotFoundError, UserError
 
@@ -30,7 +32,7 @@ class Finding:
 def checkup() -> list[Finding]:
     """Every finding, the needed ones first. Starts nothing, changes nothing."""
     checks: tuple[Callable[[], Finding], ...] = (
-        _kernel, _pack, _torch, _video, _gpu, _tensorrt, _cameras, _gstreamer, _serial, _recordings,
+        _kernel, _pack, _nets, _video, _gpu, _tensorrt, _torch, _cameras, _gstreamer, _serial, _recordings,
         _priority,
     )  # fmt: skip
     return [check() for check in checks]
@@ -52,12 +54,28 @@ def _pack() -> Finding:
     return Finding("default pack", True, f"{pack.pipeline}, {pack.path}", needed=True)
 
 
+def _nets() -> Finding:
+    """What runs the default pack's nets on the CPU."""
+    try:
+        return Finding("CPU engine", True, f"ONNX Runtime {onnxruntime().__version__}", needed=True)
+    except NotFoundError as error:
+        if importlib.util.find_spec("torch") is not None:
+            return Finding("CPU engine", False, f"{error}; PyTorch runs the nets", "pip install onnxruntime")
+        fix = "pip install onnxruntime" if platform.machine() in PROVIDED else "pip install 'x2c-edge[torch]'"
+        return Finding("CPU engine", False, str(error), fix, needed=True)
+
+
 def _torch() -> Finding:
     if importlib.util.find_spec("torch") is None:
-        return Finding("torch", False, "not installed", "pip install 'x2c-edge[torch]'", needed=True)
+        return Finding(
+            "torch",
+            False,
+            "not installed: no packs import, no build-engines, no training",
+            "pip install 'x2c-edge[torch]'",
+        )
     from importlib.metadata import version
 
-    return Finding("torch", True, version("torch"), needed=True)
+    return Finding("torch", True, version("torch"))
 
 
 def _video() -> Finding:

@@ -1,8 +1,8 @@
 """The budget governor: which gear a frame gets, so that its command is on the wire in time.
 
 Gears from best to cheapest, then "hold" (design, section 6). A frame's prediction is its age when
-vision takes it, plus the running p95 of the gear's plan, plus one actuation period (the longest a
-finished expression can wait for its tick).
+vision takes it, plus the running p95 of the gear's plan, plus ``wait_ns``: how long finished expressions
+wait for their tick, at first a whole actuation period.
 
 In "hold" the face keeps its pose unless a frame is in time after all: such frames are used, late ones
 are not. It is left on easier terms than a gear is climbed, after two seconds of frames in time without
@@ -42,7 +42,7 @@ class Governor:
     def __init__(self, gears: tuple[str, ...], budget_ns: int, tick_ns: int) -> None:
         self._gears = (*gears, HOLD)
         self._budget_ns = budget_ns
-        self._tick_ns = tick_ns
+        self.wait_ns = tick_ns  # whoever ticks keeps it up to date
         self._durations = {gear: deque[int](maxlen=WINDOW) for gear in gears}
         self._left_ns = dict.fromkeys(gears, 0)
         self._index = 0
@@ -71,8 +71,8 @@ class Governor:
         age_ns: capture to the start of the plan. plan_ns: everything from there to the expression.
         """
         self._durations[self.running].append(plan_ns)
-        missed = age_ns + plan_ns + self._tick_ns > self._budget_ns
-        predicted = age_ns + self.p95_ns(self.running) + self._tick_ns > self._budget_ns
+        missed = age_ns + plan_ns + self.wait_ns > self._budget_ns
+        predicted = age_ns + self.p95_ns(self.running) + self.wait_ns > self._budget_ns
         if self.gear == HOLD:
             self._consider_leaving_hold(now_ns, missed)
             return not missed
@@ -101,7 +101,7 @@ class Governor:
         higher = self._gears[self._index - 1]
         faded = FADE_PER_SECOND ** ((now_ns - self._left_ns[higher]) / 1e9)
         estimate = self.p95_ns(higher) * faded
-        if age_ns + estimate + self._tick_ns > MARGIN_TO_SHIFT_UP * self._budget_ns:
+        if age_ns + estimate + self.wait_ns > MARGIN_TO_SHIFT_UP * self._budget_ns:
             self._calm_since_ns = None
         elif self._calm_since_ns is None:
             self._calm_since_ns = now_ns

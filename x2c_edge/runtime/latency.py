@@ -129,9 +129,10 @@ class LatencyBook:
 
     stages: histograms by stage name, in the order of the journey ("queue", "locate", the plan's steps,
     ...). capture_to_controls, capture_to_wire: a frame's age when its expression is ready and
-    when its command leaves. tick_jitter: how late the actuation tick was. overhead: vision time per
-    frame that no stage accounts for. misses: frames whose command left later than the budget. skips:
-    frames captured but never processed. gear_seconds: time spent in each gear.
+    when its command leaves. tick_jitter: how late the actuation tick was. tick_wait: how long an expression
+    waited for its tick. overhead: vision time per frame that no stage accounts for. misses: frames whose
+    command left later than the budget. skips: frames captured but never processed. gear_seconds: time spent
+    in each gear.
 
     One writer thread per histogram and per counter.
     """
@@ -141,6 +142,7 @@ class LatencyBook:
         self.capture_to_controls = Histogram()
         self.capture_to_wire = Histogram()
         self.tick_jitter = Histogram()
+        self.tick_wait = Histogram()
         self.overhead = Histogram()
         self.misses = 0
         self.skips = 0
@@ -166,9 +168,9 @@ class LatencyBook:
         self._gear_since_ns = now_ns
 
     def histograms(self) -> Iterator[tuple[str, Histogram]]:
-        """All of them, by name: stages first, then end to end, tick jitter and overhead."""
+        """All of them, by name: stages first, then end to end, the tick and overhead."""
         yield from list(self.stages.items())
-        for name in (*END_TO_END, "tick_jitter", "overhead"):
+        for name in (*END_TO_END, "tick_jitter", "tick_wait", "overhead"):
             yield name, getattr(self, name)
 
     def rows(self) -> list[LatencyRow]:
@@ -196,6 +198,7 @@ class LatencyBook:
             "stages": {name: numbers[name] for name in self.stages},
             "end_to_end": {name: numbers[name] for name in END_TO_END},
             "tick_jitter": numbers["tick_jitter"],
+            "tick_wait": numbers["tick_wait"],
             "overhead": numbers["overhead"],
             "misses": self.misses,
             "skips": self.skips,

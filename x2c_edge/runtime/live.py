@@ -21,6 +21,7 @@ from x2c_edge.runtime.governor import Governor
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.mailbox import Mailbox
 from x2c_edge.runtime.recorder import RunRecorder
+from x2c_edge.runtime.tick import TickClock
 from x2c_edge.runtime.vision import Eyes, Sight, tell
 from x2c_edge.safety.supervisor import Supervisor
 
@@ -60,6 +61,7 @@ class LiveRun:
         self._duration_s, self._max_frames = duration_s, max_frames
         self._frames: Mailbox[Frame] = Mailbox()
         self._sights: Mailbox[Sight] = Mailbox()
+        self._clock = TickClock(self._period_ns, time.monotonic_ns())
         self._stopping = threading.Event()  # ease to neutral and end
         self._finished = threading.Event()  # the last command has left
         self._failure: BaseException | None = None
@@ -162,7 +164,10 @@ class LiveRun:
             self.hint = sight.hint
             in_time = True
             if sight.landmarks is not None and not sight.acquired:
+                governor.wait_ns = self._clock.wait_ns
                 in_time = governor.finished(time.monotonic_ns(), age_ns, sight.total_ns)
+            if in_time and sight.expression is not None:
+                self._clock.arrived(time.monotonic_ns())
             self._sights.post(sight if in_time else replace(sight, expression=None))
             self._processed += 1
             self._with_face += sight.landmarks is not None
@@ -184,9 +189,11 @@ class LiveRun:
         _prefer_this_thread()
         supervisor, book = self._supervisor, self._book
         tick, start_ns = 0, time.monotonic_ns()
+        clock = self._clock
+        clock.due_ns = start_ns
         had_reference = False
         while True:
-            due_ns = start_ns + tick * self._period_ns
+            due_ns = clock.due_ns
             wait_ns = due_ns - time.monotonic_ns()
             if wait_ns > 0:
                 time.sleep(wait_ns / 1e9)
@@ -201,6 +208,8 @@ class LiveRun:
                 supervisor.begin_stop(now_ns)
             sight = self._sights.take(0.0)
             if sight is not None:
+                if sight.expression is not None and (waited_ns := clock.taken(now_ns)) is not None:
+                    book.tick_wait.add(waited_ns)
                 tell(sight, supervisor, had_reference, now_ns)
                 had_reference = sight.has_reference
             command = supervisor.tick(now_ns)
@@ -208,7 +217,8 @@ class LiveRun:
                 self._send(command)
             if supervisor.stopped:
                 return
-            tick = max(tick + 1, (time.monotonic_ns() - start_ns) // self._period_ns)
+            tick += 1
+            clock.advance(time.monotonic_ns())
 
     def _send(self, command: Command) -> None:
         for link in self._links:
