@@ -26,6 +26,7 @@ from tools.labelled_clips import LabelledClip, default_clips, labelled_clips
 from tools.single_stage_report import EXPRESSIBLE
 from x2c_edge.config import load
 from x2c_edge.controls import NAMES, NEUTRAL
+from x2c_edge.errors import UserError
 from x2c_edge.frames import Command, Expression
 from x2c_edge.pipelines.neutral import WAYS
 from x2c_edge.runtime.session import Outputs, Session
@@ -48,6 +49,7 @@ class Watched:
     expressions: list[Expression | None] = field(default_factory=list)
     sent_at: list[float] = field(default_factory=list)
     sent: list[Command] = field(default_factory=list)
+    failure: UserError | None = None
 
     def command(self, command: Command) -> None:
         self.sent_at.append(command.t_send_ns * 1e-9)

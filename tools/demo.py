@@ -15,8 +15,7 @@ import typer
 from tools.animate_portrait import animate, astronaut, measure, write_video
 from x2c_edge.backends.open import open_backend
 from x2c_edge.packs import open_pack
-from x2c_edge.pipelines.reference import Reference
-from x2c_edge.pipelines.two_stage import TwoStagePipeline
+from x2c_edge.pipelines.single_stage import SingleStagePipeline
 
 SECONDS, FPS = 10, 30.0
 
@@ -30,18 +29,16 @@ def main(
     video, controls, plot = out / "side_by_side.mp4", out / "controls.jsonl", out / "latency.png"
     edge = [sys.executable, "-m", "x2c_edge.cli.main"]
     if clip is None and Path("/dev/video0").exists():
-        print(f"camera 0, {SECONDS} seconds: look at it, relaxed at first, then make faces")
+        print(f"camera 0, {SECONDS} seconds: look at it and make faces")
         run([*edge, "run", "--camera", "0", "--duration", str(SECONDS), "--link", f"jsonl:{controls}",
              "--save-video", str(video)])  # fmt: skip
         run([*edge, "profile", "--camera", "0", "--duration", str(SECONDS), "--plot", str(plot)])
     else:
-        driver: list[str] = []
         if clip is None:
             print("no CLIP and no camera: moving a photograph (an astronaut's)")
-            clip, reference = out / "portrait.mp4", out / "portrait_reference.json"
-            write_portrait(clip, reference)
-            driver = ["--reference", str(reference)]  # she smiles at rest, which calibration objects to
-        source = ["--input", str(clip), *driver]
+            clip = out / "portrait.mp4"
+            write_portrait(clip)
+        source = ["--input", str(clip)]
         run([*edge, "run", *source, "--fast", "--link", f"jsonl:{controls}", "--save-video", str(video)])
         run([*edge, "profile", *source, "--duration", str(SECONDS), "--plot", str(plot)])
     print("\nmade:")
@@ -60,14 +57,11 @@ def run(command: list[str]) -> None:
         sys.exit(code)
 
 
-def write_portrait(path: Path, reference: Path) -> None:
-    """The animated photograph as a video, and its face at rest as the driver's neutral."""
-    picture = astronaut()
-    pack = open_pack()
-    pipeline = TwoStagePipeline(pack, open_backend(pack=pack))  # its references serve both pipelines
-    rest = measure(picture, pipeline)
-    Reference(rest.values, rest.rotation, rest.motion).save(reference)
-    write_video(path, animate(picture, rest.landmarks, FPS, SECONDS), FPS)
+def write_portrait(path: Path) -> None:
+    """The animated photograph as a video. She smiles, and the robot is to smile from the first frame on."""
+    picture, pack = astronaut(), open_pack()
+    landmarks = measure(picture, SingleStagePipeline(pack, open_backend(pack=pack))).landmarks
+    write_video(path, animate(picture, landmarks, FPS, SECONDS), FPS)
 
 
 if __name__ == "__main__":

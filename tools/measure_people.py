@@ -70,9 +70,9 @@ def rests(values: Array, identity: NDArray[np.int16]) -> tuple[Array, Array, Arr
     """Mean, deviation between people and within one, each (30,), of resting faces (N, 30)."""
     people = [values[identity == who] for who in np.unique(identity)]
     means = np.stack([own.mean(0) for own in people])
-    several = [own - own.mean(0) for own in people if len(own) > 2]
+    several = [own - own.mean(0) for own in people if len(own) > 1]
     free = sum(len(own) - 1 for own in several)
-    within = np.sqrt(sum((own**2).sum(0) for own in several) / max(free, 1))
+    within = np.sqrt(np.sum([(own**2).sum(0) for own in several], axis=0) / max(free, 1))
     # A mean of n moments still has within^2 / n in it, which is not the person's.
     noise = np.mean([1 / len(own) for own in people]) * within**2
     between = np.sqrt(np.maximum(means.var(0, ddof=1) - noise, 1e-4))

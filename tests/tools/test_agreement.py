@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tools.agreement import agreement, best_lag
+from tools.single_stage_report import EXPRESSIBLE
+
+
+def moving(n: int = 200) -> np.ndarray:
+    return np.random.default_rng(0).normal(0.5, 0.2, (n, 30))
+
+
+def test_what_is_the_label_agrees():
+    labels = moving()
+    found = agreement(labels, labels)
+    assert found.mean("r") == pytest.approx(1)
+    assert found.mean("gain") == pytest.approx(1)
+    assert found.mean("error") == found.mean("offset") == 0
+
+
+def test_weak_and_beside():
+    labels = moving()
+    found = agreement(0.1 + 0.7 * labels, labels)
+    assert found.mean("r") == pytest.approx(1)
+    assert found.mean("gain") == pytest.approx(0.7)
+    np.testing.assert_allclose(found.offset, (0.1 - 0.3 * labels).mean(0))
+
+
+def test_a_robot_that_never_moves_agrees_with_nothing():
+    labels = moving()
+    found = agreement(np.full_like(labels, 0.5), labels)
+    assert found.mean("r") == found.mean("gain") == 0
+
+
+def test_a_control_that_rests_says_nothing():
+    labels = moving()
+    labels[:, EXPRESSIBLE[0]] = 0.5
+    found = agreement(moving(), labels)
+    assert np.isnan(found.r[EXPRESSIBLE[0]])
+    assert np.isfinite(found.mean("r"))
+
+
+@pytest.mark.parametrize("late", [0.0, 0.05, 0.1])
+def test_lag_is_found(late: float):
+    times = np.arange(0, 10, 1 / 60)
+    waves = np.stack([np.sin((1 + 0.1 * k) * (times - late)) for k in range(30)], 1)
+    at = times[60:-60:7]
+    labels = np.stack([np.sin((1 + 0.1 * k) * at) for k in range(30)], 1)
+    assert best_lag(times, waves, at, labels) == pytest.approx(late, abs=1 / 60)
