@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from tools import face_dataset as data
-from tools import train_motion, train_single_stage, train_transfer, two_stage_report
+from tools import measure_people, train_motion, train_single_stage, train_transfer, two_stage_report
 from tools.look_points import look_points
 from tools.make_dataset import Settings, make_dataset
 from tools.mapping_file import load_trained, save_trained
@@ -212,6 +212,8 @@ def main(
         "single_stage": own.get("single_stage", own),
     }
     pack = write_pack(out, nets, command, accuracy)
+    people = measure_people.measure(pack, data.load("train", folder), data.load("val", folder), threads)
+    pack = measure_people.write(pack, people)
     report = two_stage_report.evaluate(pack, data.load("test", folder))
     print(report.table())
     packs.write_manifest(replace(pack, accuracy=accuracy | {"two_stage": report.to_manifest()}))
