@@ -42,7 +42,8 @@ CALM: Final = {
     "mouthFrown": 0.1,
 }  # fmt: skip
 FRONTAL_DEG: Final = 15.0
-MOST_GAIN: Final = 1.3  # what is hardly seen would only be made to tremble
+SLOPE: Final = 1.05  # to be reached: filter and soft starts take some of it again
+MOST_GAIN: Final = 1.4  # what is hardly seen would only be made to tremble
 
 
 def at_rest(faces: data.FaceSet) -> NDArray[np.bool_]:
@@ -94,7 +95,7 @@ def gains(found: Array, labels: Array, clip_id: NDArray[np.int16]) -> Array:
     twins = [INDEX[_other_side(name)] for name in NAMES]
     together, spread = together + together[twins], spread + spread[twins]
     slope = together / np.maximum(spread, 1e-9)
-    return np.where(spread > 1e-6, np.clip(1.0 / np.maximum(slope, 1e-3), 1.0, MOST_GAIN), 1.0)
+    return np.where(spread > 1e-6, np.clip(SLOPE / np.maximum(slope, 1e-3), 1.0, MOST_GAIN), 1.0)
 
 
 def _other_side(name: str) -> str:

@@ -32,7 +32,7 @@ from tools.mapping_recipe import Recipe
 from tools.mapping_training import Machine, Trained, predict, train
 from tools.pair_dataset import PairDataset, Split
 from tools.pair_shards import written_beside
-from tools.robot_pairs import RobotPairs, cached, people, render
+from tools.robot_pairs import RobotPairs, cached, render
 from tools.train_transfer import made_pictures
 from tools.two_stage_pack import Nets, write_pack
 from x2c_edge import packs

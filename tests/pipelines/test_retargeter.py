@@ -56,3 +56,38 @@ def test_mirror_swaps_the_robot_s_sides():
     m = face(10, Lip_Corner_Raise_Left=0.1)
     np.testing.assert_allclose(expression(m, face(), mirror=True), mirrored(expression(m, face())))
     assert expression(m, face(), mirror=True)[INDEX["Head Yaw"]] < 0
+
+
+def played(faces: list[Measurement], strength: np.ndarray, step_ns: int = 33_333_333) -> np.ndarray:
+    """Poses of faces that follow each other."""
+    retargeter = Retargeter(MotionSettings(), {"single-stage": strength})
+    neutral = Neutral(Reference(NEUTRAL, np.eye(3)))
+    return np.array([
+        retargeter.expression(m, neutral, k, k * step_ns, "single-stage").values for k, m in enumerate(faces)
+    ])  # fmt: skip
+
+
+def test_motion_is_made_as_strong_as_the_net_is_weak_and_a_standing_face_is_not():
+    corner = INDEX["Lip Corner Raise Left"]
+    strength = np.full(30, 1.25)
+    standing = played([face(Lip_Corner_Raise_Left=0.2)] * 300, strength)
+    np.testing.assert_allclose(standing[:, corner], NEUTRAL[corner] + 0.2)
+    moving = [face(Lip_Corner_Raise_Left=0.2 * (1 - np.cos(k / 7))) for k in range(900)]
+    poses = played(moving, strength)[300:, corner] - NEUTRAL[corner]
+    assert np.ptp(poses) == pytest.approx(1.25 * 0.4, rel=0.02)
+    assert poses.mean() == pytest.approx(0.2, abs=0.02)
+
+
+def test_a_gain_shuts_an_eye_and_presses_no_lids():
+    lids = {f"Eyelid_{u}_{s}": -1.0 for u in ("Upper", "Lower") for s in ("Left", "Right")}
+    blink = [face(**lids) if 60 <= k < 64 else face() for k in range(70)]
+    poses = played(blink, np.full(30, 1.4))
+    upper = INDEX["Eyelid Upper Left"]
+    assert poses[61, upper] == 0.0
+    assert poses[59, upper] == pytest.approx(1.0)
+
+
+def test_after_a_gap_motion_is_measured_anew():
+    corner = INDEX["Lip Corner Raise Left"]
+    poses = played([face(), face(Lip_Corner_Raise_Left=0.2)], np.full(30, 1.4), step_ns=2_000_000_000)
+    assert poses[1, corner] == pytest.approx(NEUTRAL[corner] + 0.2)

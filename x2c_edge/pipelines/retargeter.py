@@ -1,4 +1,9 @@
-"""A Measurement becomes an Expression: around the driver's neutral, with the strength that the nets lack."""
+"""A Measurement becomes an Expression: around the driver's neutral, with the strength that the nets lack.
+
+Nets that learn from noisy labels answer too weakly. What makes up for it (``People.gain``) works on the
+driver's *motion*: on how the pose differs from its own mean over the last ``_HABIT_S`` seconds. What is
+always there, a person's own face or a net's error about it, is not made stronger.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +25,10 @@ Array = NDArray[np.float64]
 
 _FADE_NS: Final = 1_000_000_000
 _FADE_GAP_NS: Final = 500_000_000  # an older pose is nothing that a new one could jump from
+_HABIT_S: Final = 20.0
+_HABIT_GAP_NS: Final = 1_000_000_000  # after a longer one it may be somebody else
 _HEAD: Final = list(retarget.HEAD_CONTROLS)
+_LIDS: Final = list(retarget.LID_CONTROLS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,9 @@ class Retargeter:
         for group in GROUPS:
             self._user[indices(group)] = settings.gain.get(group, 1.0)
         self._strength = dict(strength or {})
+        self._habit = np.zeros(N_CONTROLS)
+        self._habit_ns: int | None = None
+        self._habit_frames = 0
         self._key: tuple[str, int] | None = None
         self._pose: Array | None = None
         self._pose_ns = 0
@@ -67,12 +78,33 @@ class Retargeter:
         self, m: Measurement, neutral: Neutral, frame_seq: int, t_capture_ns: int, pipeline: str
     ) -> Expression:
         """The controls that belong on the robot now."""
-        gain = self._user * self._strength.get(pipeline, 1.0)
-        values = _relative(m, neutral, gain) if m.relative else _absolute(m, neutral, gain)
+        values = (_relative if m.relative else _absolute)(m, neutral, self._user)
+        values = self._strong(values, self._strength.get(pipeline), t_capture_ns)
         values = self._faded(values, (pipeline, id(neutral.anchor) if m.relative else 0), t_capture_ns)
         if self._mirror:
             values = mirrored(values)
         return Expression(frame_seq, t_capture_ns, pipeline, values, m.presence, m.landmarks)
+
+    def forget(self) -> None:
+        """What comes next has nothing to do with what was before."""
+        self._habit_ns, self._pose = None, None
+
+    def _strong(self, values: Array, strength: Array | None, now_ns: int) -> Array:
+        if not np.isfinite(values).all():
+            return values
+        if self._habit_ns is None or not 0 <= now_ns - self._habit_ns <= _HABIT_GAP_NS:
+            self._habit_frames, self._habit_ns = 0, now_ns
+        self._habit_frames += 1
+        # The mean of all frames at first, then one that forgets.
+        share = max(1.0 / self._habit_frames, (now_ns - self._habit_ns) * 1e-9 / _HABIT_S)
+        self._habit += min(share, 1.0) * (values - self._habit)
+        self._habit_ns = now_ns
+        if strength is None:
+            return values
+        strong = values + (strength - 1.0) * (values - self._habit)
+        # A gain shuts an eye, it does not press the lids together.
+        strong[_LIDS] = np.maximum(strong[_LIDS], np.minimum(values[_LIDS], 0.0))
+        return np.asarray(strong)
 
     def _faded(self, values: Array, key: tuple[str, int], now_ns: int) -> Array:
         fresh = self._pose is not None and 0 <= now_ns - self._pose_ns <= _FADE_GAP_NS
@@ -106,7 +138,5 @@ def _relative(m: Measurement, neutral: Neutral, gain: Array) -> Array:
     whole = retarget.shifted(m.values, shift)
     values = neutral.pose + gain * (whole - neutral.centre)
     values[_HEAD] = gain[_HEAD] * whole[_HEAD]
-    lids = list(retarget.LID_CONTROLS)
-    shut = np.minimum(whole[lids], 0.0)  # a gain shuts an eye, it does not press the lids together
-    values[lids] = np.maximum(values[lids], shut)
+    values[_LIDS] = np.maximum(values[_LIDS], np.minimum(whole[_LIDS], 0.0))
     return np.asarray(values)

@@ -87,7 +87,11 @@ class Session(Steering):
                 follower,
                 pipelines,
                 keeper_for(way, people, reference, held),
-                Retargeter(MotionSettings(dict(settings.motion.gain), settings.motion.mirror), people.gain),
+                # The paper's Eq. 6 to the letter has no gain of its own.
+                Retargeter(
+                    MotionSettings(dict(settings.motion.gain), settings.motion.mirror),
+                    {} if way == "first-frame" else people.gain,
+                ),
                 book,
                 self._trace,
                 unrelated=self._pictures,

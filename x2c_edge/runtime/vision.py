@@ -128,6 +128,7 @@ class Vision:
             self._refer()
         if self._unrelated and frame.image is not self._picture:
             self._follower.reset()
+            self._retargeter.forget()
             self._picture = frame.image
         start = perf_counter_ns()
         crop = self._follower.locate(frame)
