@@ -42,7 +42,7 @@ LIGHT = {
     "shellingham",
     "typing_extensions",
 }
-LIGHT |= {"markdown_it", "mdurl", "pygments"}
+LIGHT |= {"markdown_it", "mdurl", "pygments", "attr"}  # what rich uses, or looks for
 
 
 def room_of(path: Path) -> str:

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from x2c_edge import __version__
-from x2c_edge.cli import build_engines, doctor, packs, profile, replay, run, sim
+from x2c_edge.cli import build_engines, ctl, doctor, packs, profile, replay, run, sim
 from x2c_edge.errors import UserError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("run", help="Follow a face and drive the robot.")(run.run)
 app.command("profile", help="Measure where the time goes.")(profile.profile)
 app.command("sim", help="The virtual Ameca: listens, obeys, reports.")(sim.sim)
 app.command("replay", help="Drive the robot with what an earlier run saw.")(replay.replay)
+app.command("ctl", help="Stop, resume, reset: talk to a running run.")(ctl.ctl)
 app.command("build-engines", help="Build TensorRT engines for this GPU.")(build_engines.build_engines)
 app.command("doctor", help="What works here, what does not, and the command that fixes it.")(doctor.doctor)
 app.add_typer(packs.app, name="packs")

@@ -42,6 +42,10 @@ Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings in T
 Mirror = Annotated[
     bool | None, typer.Option("--mirror/--no-mirror", help="The person's left drives the robot's right.")
 ]
+HoldToRun = Annotated[
+    bool | None,
+    typer.Option("--hold-to-run", help="Follow only while space, or the page's button, is held down."),
+]
 ReferenceFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="The driver's neutral, saved earlier with --save-reference."),
@@ -60,6 +64,7 @@ SETTINGS: Final = {
     **{name: ("capture", name) for name in ("camera", "input", "width", "height", "fps", "format")},
     "mirror": ("motion", "mirror"),
     "reference": ("calibration", "reference"),
+    "hold_to_run": ("safety", "hold_to_run"),
 }
 
 

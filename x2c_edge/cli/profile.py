@@ -42,7 +42,7 @@ def profile(
     frames per second, and there is no wire to be late on.
     """
     options = locals()
-    from x2c_edge.cli.run import recalibrate_on_signal, stop_on_signals
+    from x2c_edge.cli.doors import listen_to_signals
     from x2c_edge.errors import NotFoundError
     from x2c_edge.runtime.session import Outputs, Session
 
@@ -58,8 +58,7 @@ def profile(
             later=(json_file, plot),
         ),
     )
-    stop_on_signals(session)
-    recalibrate_on_signal(session)
+    listen_to_signals(session)
     session.run()
     snapshot = session.snapshot()
     budget_ms_used = settings.run.budget_ms

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from x2c_edge.cli import options as o
-
-if TYPE_CHECKING:
-    from x2c_edge.runtime.session import Session
-    from x2c_edge.runtime.steering import Steering
 
 
 def run(
@@ -34,6 +29,7 @@ def run(
     duration: o.Duration = None,
     config: o.Config = None,
     mirror: o.Mirror = None,
+    hold_to_run: o.HoldToRun = None,
     reference: o.ReferenceFile = None,
     save_reference: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep the driver's neutral for --reference.")
@@ -44,36 +40,27 @@ def run(
     format: o.Format = None,
     threads: o.Threads = None,
 ) -> None:
-    """Follow a face and drive the robot. Ctrl-C eases it to neutral first; n takes your neutral anew."""
+    """Follow a face and drive the robot.
+
+    Space stops it, r goes on, n takes your neutral anew, q or Ctrl-C eases to neutral and ends.
+    """
     options = locals()
-    from x2c_edge.cli.keys import watched
+    from x2c_edge.cli.doors import doors, keys_of, require_a_hand
     from x2c_edge.cli.live_panel import panel_for
     from x2c_edge.runtime.session import Outputs, Session
 
     settings = o.settings_from(options)
+    require_a_hand(settings, page=False, fast=fast)
     outputs = Outputs(
         fast=fast, record=record, save_video=save_video, save_reference=save_reference, duration_s=duration
     )
     panel = panel_for(sys.stderr)
     session = Session(settings, outputs, panel.update)
-    stop_on_signals(session)
-    recalibrate_on_signal(session)
-    with panel, watched({"n": session.vision.recalibrate}):
+    panel.keys = keys_of(session)
+    with panel, doors(session):
         try:
             session.run()
         finally:
             panel.finish(session.snapshot())
             if session.recording is not None and session.recording.failure is None:
                 print(session.recording.summary, file=sys.stderr)
-
-
-def stop_on_signals(session: Steering) -> None:
-    """SIGINT and SIGTERM ease to neutral and end."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: session.stop())
-
-
-def recalibrate_on_signal(session: Session) -> None:
-    """SIGUSR1 takes the driver's neutral anew."""
-    if hasattr(signal, "SIGUSR1"):
-        signal.signal(signal.SIGUSR1, lambda *_: session.vision.recalibrate())

@@ -19,6 +19,7 @@ from x2c_edge.links.base import Link
 from x2c_edge.runtime.governor import Governor
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.mailbox import Mailbox
+from x2c_edge.runtime.operator import Operator
 from x2c_edge.runtime.recorder import RunRecorder
 from x2c_edge.runtime.vision import Eyes, Sight, tell
 from x2c_edge.safety.supervisor import Supervisor
@@ -47,6 +48,7 @@ class LiveRun:
         *,
         budget_ns: int,
         rate_hz: int,
+        operator: Operator | None = None,
         recorders: Sequence[RunRecorder] = (),
         on_telemetry: Callable[[], None] | None = None,
         duration_s: float | None = None,
@@ -54,6 +56,7 @@ class LiveRun:
     ) -> None:
         self._source, self._vision, self._governor = source, vision, governor
         self._supervisor, self._links, self._book = supervisor, links, book
+        self._operator = operator or Operator()
         self._budget_ns, self._period_ns = budget_ns, round(1e9 / rate_hz)
         self._recorders, self._on_telemetry = recorders, on_telemetry
         self._duration_s, self._max_frames = duration_s, max_frames
@@ -192,6 +195,7 @@ class LiveRun:
                 self._stopping.set()
             if self._stopping.is_set():
                 supervisor.begin_stop(now_ns)
+            self._operator.attend(supervisor, now_ns)
             sight = self._sights.take(0.0)
             if sight is not None:
                 tell(sight, supervisor, had_reference, now_ns)

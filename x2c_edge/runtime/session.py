@@ -80,6 +80,7 @@ class Session(Steering):
                 self._trace,
                 reference,
             )
+            self.operator.recalibrate = self.vision.recalibrate
             facts = {"pack": self.pack.name, "pack_digest": self.pack.digest, "device": self.device}
             self._steer(self.vision, gears, book, generated="two-stage" in gears, facts=facts)
         except BaseException:

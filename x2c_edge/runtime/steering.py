@@ -21,6 +21,7 @@ from x2c_edge.runtime.fast import FastRun
 from x2c_edge.runtime.governor import HOLD, Governor
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.live import LiveRun
+from x2c_edge.runtime.operator import Operator
 from x2c_edge.runtime.recorder import Recorder, RunRecorder
 from x2c_edge.runtime.telemetry import Snapshot
 from x2c_edge.runtime.vision import Eyes
@@ -66,6 +67,7 @@ class Steering:
             _require_recordable(outputs.record)
         self._settings, self._outputs, self._on_snapshot = settings, outputs, on_snapshot
         self.supervisor = _supervisor(settings.safety)
+        self.operator = Operator(hold_to_run=settings.safety.hold_to_run)
         self.recording: McapRecorder | None = None
         self._recorders: list[RunRecorder] = []
         self._links: list[Link] = []  # the open ones
@@ -115,6 +117,7 @@ class Steering:
                 self._links,
                 book,
                 rate_hz=run.rate,
+                operator=self.operator,
                 recorders=self._recorders,
                 on_telemetry=tell,
                 duration_s=outputs.duration_s,
@@ -130,6 +133,7 @@ class Steering:
                 book,
                 budget_ns=budget_ns,
                 rate_hz=run.rate,
+                operator=self.operator,
                 recorders=self._recorders,
                 on_telemetry=tell,
                 duration_s=outputs.duration_s,
@@ -185,6 +189,11 @@ class Steering:
 
     def _advice(self) -> str:
         """What the person at the screen should do now; empty when all is well."""
+        if self.supervisor.state == "FAULT":
+            return "look at the robot and the links, then: r, or x2c-edge ctl reset"
+        if self.operator.halted:
+            how = "hold space" if self.operator.hold_to_run else "r"
+            return f"{self.operator.halted}; {how} to go on"
         if self.governor.gear == HOLD and self.governor.shifts:
             return f"too slow: {self.governor.shifts[-1].why}; raise --budget-ms or give it more CPU"
         return "" if self.eyes.has_reference else self.loop.hint
