@@ -27,7 +27,18 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 
 # Heavy or optional packages, and where they may be imported. Torch is the language that nets/ is written
 # in; outside of it, as for the others, one file each.
-ONE_FILE_EACH = {"tensorrt", "pycuda", "zmq", "mcap", "tritium", "serial", "websockets", "pydantic", "torch"}
+ONE_FILE_EACH = {
+    "tensorrt",
+    "pycuda",
+    "zmq",
+    "mcap",
+    "tritium",
+    "serial",
+    "websockets",
+    "aiohttp",
+    "pydantic",
+    "torch",
+}
 HOMES = {"torch": "nets", "pydantic": "config.py"}
 
 # What `x2c-edge --help` may load from outside the standard library.

@@ -57,11 +57,11 @@ class Arrived:
 class Peer:
     """A virtual robot in a process of its own that writes down what arrives."""
 
-    def __init__(self, folder: Path, uri: str) -> None:
+    def __init__(self, folder: Path, uri: str, fault: str = "") -> None:
         self.scheme = uri.partition(":")[0]
         self.file = folder / f"{self.scheme}.arrived"
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("wire_peer.py")), uri, str(self.file)],
+            [sys.executable, str(Path(__file__).with_name("wire_peer.py")), uri, str(self.file), fault],
             env=environment(folder), stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self.process.stdout

@@ -1,4 +1,4 @@
-"""A virtual robot that writes down every command when it arrives: ``wire_peer.py URI FILE``.
+"""A virtual robot that writes down every command when it arrives: ``wire_peer.py URI FILE [FAULTS]``.
 
 One JSON line each: monotonic time (the same clock for every process of a machine), flags, the 30 values.
 Says "listening on ..." like ``x2c-edge sim``; runs until SIGTERM.
@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 
+from x2c_edge.robot.faults import Faults
 from x2c_edge.robot.receiver import Demand
 from x2c_edge.robot.simulator import Simulator
 
@@ -25,6 +26,9 @@ class Witness(Simulator):
 
 if __name__ == "__main__":
     out = open(sys.argv[2], "w")  # noqa: SIM115
-    witness = Witness(sys.argv[1], on_listening=lambda where: print(f"listening on {where}", flush=True))
+    faults = Faults("".join(sys.argv[3:]))
+    witness = Witness(
+        sys.argv[1], faults, on_listening=lambda where: print(f"listening on {where}", flush=True)
+    )
     signal.signal(signal.SIGTERM, lambda *_: witness.stop())
     witness.run()

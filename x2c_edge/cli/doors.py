@@ -111,6 +111,14 @@ def _tried(request: Callable[[str], None], by: str) -> None:
         request(by)
 
 
+def show_address(session: Steering) -> None:
+    """Where the page is, on standard error."""
+    if session.page is not None:
+        access = session.page.link.access
+        print(f"page (operator): {access.url()}", file=sys.stderr)
+        print(f"page (look, and stop): {access.url('viewer')}", file=sys.stderr)
+
+
 def require_a_hand(settings: Settings, *, page: bool, fast: bool) -> None:
     """BadArgumentError when --hold-to-run was given and nobody could hold."""
     if settings.safety.hold_to_run and fast:

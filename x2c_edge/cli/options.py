@@ -42,6 +42,9 @@ Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings in T
 Mirror = Annotated[
     bool | None, typer.Option("--mirror/--no-mirror", help="The person's left drives the robot's right.")
 ]
+Monitor = Annotated[
+    str | None, typer.Option(metavar="[HOST:]PORT", help="Show it on a web page, with a stop button.")
+]
 HoldToRun = Annotated[
     bool | None,
     typer.Option("--hold-to-run", help="Follow only while space, or the page's button, is held down."),

@@ -30,6 +30,7 @@ def run(
     config: o.Config = None,
     mirror: o.Mirror = None,
     hold_to_run: o.HoldToRun = None,
+    monitor: o.Monitor = None,
     reference: o.ReferenceFile = None,
     save_reference: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep the driver's neutral for --reference.")
@@ -45,18 +46,24 @@ def run(
     Space stops it, r goes on, n takes your neutral anew, q or Ctrl-C eases to neutral and ends.
     """
     options = locals()
-    from x2c_edge.cli.doors import doors, keys_of, require_a_hand
+    from x2c_edge.cli.doors import doors, keys_of, require_a_hand, show_address
     from x2c_edge.cli.live_panel import panel_for
     from x2c_edge.runtime.session import Outputs, Session
 
     settings = o.settings_from(options)
-    require_a_hand(settings, page=False, fast=fast)
+    require_a_hand(settings, page=monitor is not None, fast=fast)
     outputs = Outputs(
-        fast=fast, record=record, save_video=save_video, save_reference=save_reference, duration_s=duration
+        fast=fast,
+        record=record,
+        save_video=save_video,
+        save_reference=save_reference,
+        monitor=monitor,
+        duration_s=duration,
     )
     panel = panel_for(sys.stderr)
     session = Session(settings, outputs, panel.update)
     panel.keys = keys_of(session)
+    show_address(session)
     with panel, doors(session):
         try:
             session.run()

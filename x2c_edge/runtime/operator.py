@@ -71,6 +71,12 @@ class Operator:
         """A dead-man button was let go, or who held it is gone."""
         self._held_until_ns.pop(by, None)
 
+    def release_all(self, prefix: str) -> None:
+        """``release`` for everybody whose name begins so."""
+        for by in tuple(self._held_until_ns):
+            if by.startswith(prefix):
+                self.release(by)
+
     @property
     def halted(self) -> str:
         """Why the operator's side keeps the robot at neutral, in a few words; empty when it does not."""

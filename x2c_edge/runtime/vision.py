@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from x2c_edge.controls import GROUPS, Group
 from x2c_edge.face.follow import FaceFollower
 from x2c_edge.frames import Expression, FaceCrop, Frame
 from x2c_edge.pipelines.base import Pipeline
@@ -66,7 +67,7 @@ class Eyes(Protocol):
 
 
 class Vision:
-    """One thread's work. Not thread-safe, except ``recalibrate``."""
+    """One thread's work. Not thread-safe, except ``recalibrate`` and ``retune``."""
 
     def __init__(
         self,
@@ -88,6 +89,7 @@ class Vision:
         self._retargeter: Retargeter | None = None
         self._refer_to(reference)
         self._recalibrate = False
+        self._retune: MotionSettings | None = None
         self._steps_ns = 0
         self.with_face = 0
         self.rough_reference = False
@@ -104,8 +106,17 @@ class Vision:
         """Take the driver's neutral anew, from the next frame on."""
         self._recalibrate = True
 
+    def retune(self, gain: dict[str, float], mirror: bool) -> None:
+        """Other gains and mirror, from the next frame on."""
+        groups: dict[Group, float] = {group: gain.get(group, 1.0) for group in GROUPS}
+        self._retune = MotionSettings(groups, mirror)
+
     def process(self, frame: Frame, gear: str) -> Sight:
         """Run the pipeline called ``gear`` on the face in ``frame``."""
+        if self._retune is not None:
+            self._motion, self._retune = self._retune, None
+            if self._retargeter is not None:
+                self._retargeter = Retargeter(self._retargeter.reference, self._motion)
         if self._recalibrate:
             self._recalibrate = False
             self._refer_to(None)
