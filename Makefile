@@ -4,13 +4,17 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
-.PHONY: demo test lint clean
+.PHONY: demo test browser lint clean
 
 demo: $(STAMP)
 	$(BIN)/python -m tools.demo $(if $(CLIP),--clip "$(CLIP)")
 
-test: lint
+test: lint browser
 	OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES= $(BIN)/python -m pytest -n 2
+
+# The live page's tests need a browser (59 MB); without one they skip.
+browser:
+	@command -v chromium-headless-shell chromium google-chrome >/dev/null || tools/get_browser.sh
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
