@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 RUNS := .venv/.runs
 NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 
-.PHONY: demo test lint clean
+.PHONY: demo test browser lint clean
 
 demo: $(RUNS)
 	$(BIN)/python -m tools.demo $(if $(CLIP),--clip "$(CLIP)")
@@ -14,9 +14,13 @@ demo: $(RUNS)
 # no other with it: it is reported by name, and a new worker goes on.
 test: export OMP_NUM_THREADS = 1
 test: export CUDA_VISIBLE_DEVICES =
-test: lint
+test: lint browser
 	$(BIN)/python -m pytest -n 2
 	$(BIN)/python -m tools.avx2_lane -n 2
+
+# The live page's tests need a browser (59 MB); without one they skip.
+browser:
+	@command -v chromium-headless-shell chromium google-chrome >/dev/null || tools/get_browser.sh
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -27,7 +27,18 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 
 # Heavy or optional packages, and where they may be imported. Torch is the language that nets/ is written
 # in; outside of it, as for the others, one file each.
-ONE_FILE_EACH = {"tensorrt", "pycuda", "zmq", "mcap", "tritium", "serial", "websockets", "pydantic", "torch"}
+ONE_FILE_EACH = {
+    "tensorrt",
+    "pycuda",
+    "zmq",
+    "mcap",
+    "tritium",
+    "serial",
+    "websockets",
+    "aiohttp",
+    "pydantic",
+    "torch",
+}
 HOMES = {"torch": "nets", "pydantic": "config.py"}
 
 # What `x2c-edge --help` may load from outside the standard library.
@@ -42,7 +53,7 @@ LIGHT = {
     "shellingham",
     "typing_extensions",
 }
-LIGHT |= {"markdown_it", "mdurl", "pygments"}
+LIGHT |= {"markdown_it", "mdurl", "pygments", "attr"}  # what rich uses, or looks for
 
 
 def room_of(path: Path) -> str:

@@ -101,11 +101,15 @@ class Limit(_Section):
 
 
 class Safety(_Section):
-    """Times in seconds. limits and smoothing by control name and by group."""
+    """Times in seconds. limits and smoothing by control name and by group.
+
+    hold_to_run: the robot follows only while a key or the page's button is held.
+    """
 
     hold_after: Annotated[float, Field(gt=0, le=5)] = 0.15
     neutral_after: Annotated[float, Field(gt=0, le=60)] = 1.5
     ease: Annotated[float, Field(ge=0.1, le=10)] = 1.0
+    hold_to_run: bool = False
     limits: dict[str, Limit] = {}
     smoothing: dict[Group, Filter] = {}
 

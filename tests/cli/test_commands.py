@@ -19,7 +19,10 @@ from x2c_edge import __version__
 from x2c_edge.cli.main import main
 from x2c_edge.errors import NotFoundError
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (
+    signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGUSR1, signal.SIGUSR2,
+    signal.SIGRTMIN, signal.SIGRTMIN + 1,
+)  # fmt: skip
 
 
 @dataclass

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from x2c_edge.capture.base import SourceStatus
+from x2c_edge.cli.doors import HOLD_KEYS, KEYS, REPLAY_KEYS
 from x2c_edge.cli.live_panel import LivePanel, panel, panel_for, plain_line, summary_line
 from x2c_edge.links.base import LinkStatus
 from x2c_edge.runtime.telemetry import Snapshot
@@ -55,7 +56,7 @@ NOTHING_YET = replace(
 
 def rendered(snapshot, width=80, height=24):
     console = Console(file=io.StringIO(), force_terminal=True, width=width, height=height, record=True)
-    console.print(panel(snapshot, height=height))
+    console.print(panel(snapshot, height=height, keys=KEYS))
     return console.export_text().rstrip("\n")
 
 
@@ -94,12 +95,29 @@ def test_panel_says_everything(width):
 
 
 def test_the_lowest_line_says_which_keys_there_are():
-    assert "n: new neutral   Ctrl-C" in rendered(GOOD)
-    stream = io.StringIO()
-    with LivePanel(Console(file=stream, force_terminal=True, width=80, height=24), keys=()) as shown:
-        shown.update(replace(GOOD, gear="replay"))
-    assert "new neutral" not in stream.getvalue()
-    assert "Ctrl-C: ease to neutral" in stream.getvalue()
+    for keys in (KEYS, REPLAY_KEYS, HOLD_KEYS):
+        stream = io.StringIO()
+        with LivePanel(Console(file=stream, force_terminal=True, width=80, height=24)) as shown:
+            shown.keys = keys
+            shown.update(GOOD)
+        assert "  ".join(("1:02:03", *keys)) in stream.getvalue()
+
+
+def test_a_terminal_that_has_gone_is_no_error():
+    class Terminal(io.StringIO):
+        gone = False
+
+        def write(self, text):
+            if self.gone:
+                raise OSError(5, "Input/output error")
+            return super().write(text)
+
+    stream = Terminal()
+    with LivePanel(Console(file=stream, force_terminal=True, width=80, height=24)) as shown:
+        shown.update(GOOD)
+        stream.gone = True
+        shown.update(GOOD)
+        shown.finish(GOOD)
 
 
 def test_panel_shows_trouble():

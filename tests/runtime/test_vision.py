@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from x2c_edge.controls import NEUTRAL
+from x2c_edge.controls import NEUTRAL, indices, mirrored
 from x2c_edge.frames import Frame
 
 FRAME_NS = 33_333_333
@@ -92,3 +92,15 @@ def test_the_driver_s_neutral_can_be_taken_anew(parts, portrait):
     assert sights[0].expression is None
     assert sights[-1].has_reference
     assert viewer.vision.reference is not before
+
+
+def test_gain_and_mirror_can_be_tried(parts, portrait):
+    viewer = Viewer(parts().vision)
+    plain = viewer.show(portrait)[0].expression.values
+    viewer.vision.retune({"brows": 0.0, "lips": 0.0}, mirror=False)
+    tuned = viewer.show(portrait)[0].expression.values
+    still = [*indices("brows"), *indices("lips")]
+    np.testing.assert_array_equal(tuned[still], NEUTRAL[still])
+    assert np.abs(plain[still] - NEUTRAL[still]).max() > 0
+    viewer.vision.retune({}, mirror=True)
+    np.testing.assert_allclose(viewer.show(portrait)[0].expression.values, mirrored(plain), atol=0.05)

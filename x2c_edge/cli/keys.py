@@ -1,4 +1,4 @@
-"""Keys while a run goes on: ``n`` takes the driver's neutral anew. Only when standard input is a terminal."""
+"""Keys while a run goes on. Only when standard input is a terminal."""
 
 from __future__ import annotations
 
@@ -20,8 +20,13 @@ POLL_S: Final = 0.2
 
 
 @contextlib.contextmanager
-def watched(actions: dict[str, Callable[[], None]]) -> Iterator[None]:
-    """Call an action when its key is pressed, from a thread of its own; the terminal is put back after."""
+def watched(
+    actions: dict[str, Callable[[], None]], gone: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """Call an action when its key is pressed, from a thread of its own; the terminal is put back after.
+
+    gone: called when the terminal itself has gone.
+    """
     if termios is None or sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
         yield
         return
@@ -32,7 +37,13 @@ def watched(actions: dict[str, Callable[[], None]]) -> Iterator[None]:
     def read() -> None:
         while not stop.is_set():
             if select.select([keyboard], [], [], POLL_S)[0]:
-                for key in os.read(keyboard, 64).decode(errors="ignore"):
+                keys = b""
+                with contextlib.suppress(OSError):
+                    keys = os.read(keyboard, 64)
+                if not keys:
+                    gone()
+                    return
+                for key in keys.decode(errors="ignore"):
                     actions.get(key, lambda: None)()
 
     tty.setcbreak(keyboard)  # keys at once, Ctrl-C still a signal
@@ -43,4 +54,5 @@ def watched(actions: dict[str, Callable[[], None]]) -> Iterator[None]:
     finally:
         stop.set()
         reader.join()
-        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+        with contextlib.suppress(termios.error):  # the terminal may have gone
+            termios.tcsetattr(keyboard, termios.TCSADRAIN, before)

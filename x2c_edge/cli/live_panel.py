@@ -5,6 +5,7 @@ Give it standard error: standard output may be carrying the commands (``jsonl:-`
 
 from __future__ import annotations
 
+import contextlib
 from types import TracebackType
 from typing import Final, TextIO
 
@@ -16,8 +17,6 @@ from rich.text import Text
 
 from x2c_edge.links.base import LinkStatus
 from x2c_edge.runtime.telemetry import Snapshot
-
-NEW_NEUTRAL: Final = "n: new neutral"
 
 _LINE_EVERY_S: Final = 5.0
 _GAUGE_WIDTH: Final = 24
@@ -49,9 +48,9 @@ class LivePanel:
     printed every 5 s of the run's time, and a summary at the end.
     """
 
-    def __init__(self, console: Console, keys: tuple[str, ...] = (NEW_NEUTRAL,)) -> None:
-        """keys: what they do, for the lowest line."""
-        self._console, self._keys = console, keys
+    def __init__(self, console: Console, keys: tuple[str, ...] = ()) -> None:
+        """keys: what they do, for the lowest line; may be set later."""
+        self._console, self.keys = console, keys
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._next_line_s = 0.0
 
@@ -64,12 +63,13 @@ class LivePanel:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live is not None:
-            self._live.stop()
+            with contextlib.suppress(OSError):  # as below
+                self._live.stop()
 
     def update(self, snapshot: Snapshot) -> None:
         """Show this snapshot; outside a terminal, when it is time for a line."""
         if self._live is not None:
-            self._live.update(panel(snapshot, height=self._console.height, keys=self._keys), refresh=True)
+            self._draw(self._live, snapshot)
         elif snapshot.elapsed_s >= self._next_line_s:
             self._next_line_s = snapshot.elapsed_s + _LINE_EVERY_S
             self._print(plain_line(snapshot))
@@ -77,15 +77,19 @@ class LivePanel:
     def finish(self, snapshot: Snapshot) -> None:
         """Show how the run ended."""
         if self._live is not None:
-            self._live.update(panel(snapshot, height=self._console.height, keys=self._keys), refresh=True)
+            self._draw(self._live, snapshot)
         else:
             self._print(summary_line(snapshot))
+
+    def _draw(self, live: Live, snapshot: Snapshot) -> None:
+        with contextlib.suppress(OSError):  # a terminal that has gone must not end the way home in an error
+            live.update(panel(snapshot, height=self._console.height, keys=self.keys), refresh=True)
 
     def _print(self, line: str) -> None:
         self._console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
-def panel_for(stream: TextIO, keys: tuple[str, ...] = (NEW_NEUTRAL,)) -> LivePanel:
+def panel_for(stream: TextIO, keys: tuple[str, ...] = ()) -> LivePanel:
     """The panel for a stream: redrawn when it is a terminal, lines otherwise."""
     return LivePanel(Console(file=stream, highlight=False), keys)
 
@@ -125,7 +129,7 @@ def summary_line(snapshot: Snapshot) -> str:
     )
 
 
-def panel(snapshot: Snapshot, *, height: int = 24, keys: tuple[str, ...] = (NEW_NEUTRAL,)) -> RenderableType:
+def panel(snapshot: Snapshot, *, height: int = 24, keys: tuple[str, ...] = ()) -> RenderableType:
     """The panel for a terminal of ``height`` lines; it takes the width that there is."""
     facts = Table.grid(padding=(0, 2, 0, 0), expand=True)
     facts.add_column(style="dim", no_wrap=True, width=7)
@@ -147,7 +151,7 @@ def panel(snapshot: Snapshot, *, height: int = 24, keys: tuple[str, ...] = (NEW_
     return Panel(
         Group(facts, Text(), _links(snapshot.links, shown)),
         title="x2c-edge",
-        subtitle="   ".join((_clock(snapshot.elapsed_s), *keys, "Ctrl-C: ease to neutral and stop")),
+        subtitle="  ".join((_clock(snapshot.elapsed_s), *keys)),
         border_style="red" if snapshot.state == "FAULT" else "dim",
     )
 

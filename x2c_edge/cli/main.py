@@ -11,7 +11,7 @@ from typing import Final
 import typer
 
 from x2c_edge import __version__
-from x2c_edge.cli import build_engines, doctor, packs, profile, replay, run, sim, streams
+from x2c_edge.cli import build_engines, ctl, doctor, packs, profile, replay, run, sim, streams
 from x2c_edge.errors import NotFoundError, UserError
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -32,6 +32,7 @@ app.command("run", help="Follow a face and drive the robot.", epilog=_CODES)(run
 app.command("profile", help="Measure where the time goes.")(profile.profile)
 app.command("sim", help="The virtual Ameca: listens, obeys, reports.")(sim.sim)
 app.command("replay", help="Drive the robot with what an earlier run saw.", epilog=_CODES)(replay.replay)
+app.command("ctl", help="Stop, resume, reset: talk to a running run.")(ctl.ctl)
 app.command("build-engines", help="Build engines for this GPU or CPU.")(build_engines.build_engines)
 app.command("doctor", help="What works here, what does not, and the command that fixes it.")(doctor.doctor)
 app.add_typer(packs.app, name="packs")

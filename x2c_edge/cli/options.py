@@ -42,6 +42,13 @@ Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings in T
 Mirror = Annotated[
     bool | None, typer.Option("--mirror/--no-mirror", help="The person's left drives the robot's right.")
 ]
+Monitor = Annotated[
+    str | None, typer.Option(metavar="[HOST:]PORT", help="Show it on a web page, with a stop button.")
+]
+HoldToRun = Annotated[
+    bool | None,
+    typer.Option("--hold-to-run", help="Follow only while space, or the page's button, is held down."),
+]
 ReferenceFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="The driver's neutral, saved earlier with --save-reference."),
@@ -69,6 +76,7 @@ SETTINGS: Final = {
     "mirror": ("motion", "mirror"),
     "reference": ("calibration", "reference"),
     "neutral": ("calibration", "neutral"),
+    "hold_to_run": ("safety", "hold_to_run"),
 }
 
 

@@ -42,7 +42,8 @@ def profile(
     frames per second, and there is no wire to be late on.
     """
     options = locals()
-    from x2c_edge.cli.run import recalibrate_on_signal, stop_on_signals, tell_losses
+    from x2c_edge.cli.doors import listen_to_signals
+    from x2c_edge.cli.run import tell_losses
     from x2c_edge.runtime.session import Outputs, Session
     from x2c_edge.whole_file import write_whole
 
@@ -58,8 +59,7 @@ def profile(
             later=(json_file, plot),
         ),
     )
-    stop_on_signals(session)
-    recalibrate_on_signal(session)
+    listen_to_signals(session)
     try:
         session.run()
     finally:

@@ -19,6 +19,8 @@ def replay(
     save_video: o.SaveVideo = None,
     duration: o.Duration = None,
     config: o.Config = None,
+    hold_to_run: o.HoldToRun = None,
+    monitor: o.Monitor = None,
 ) -> None:
     """Drive the robot with what an earlier run saw.
 
@@ -26,17 +28,20 @@ def replay(
     this run, at their own pace. Neither PyTorch nor a model pack is needed. Ctrl-C eases to neutral first.
     """
     options = locals()
+    from x2c_edge.cli.doors import doors, keys_of, require_a_hand, show_address
     from x2c_edge.cli.live_panel import panel_for
-    from x2c_edge.cli.run import stop_on_signals, tell_losses
+    from x2c_edge.cli.run import tell_losses
     from x2c_edge.runtime.replay import Replay
     from x2c_edge.runtime.steering import Outputs
 
     settings = o.settings_from(options)
-    panel = panel_for(sys.stderr, keys=())
-    outputs = Outputs(fast=fast, save_video=save_video, duration_s=duration)
+    require_a_hand(settings, page=monitor is not None, fast=fast)
+    panel = panel_for(sys.stderr)
+    outputs = Outputs(fast=fast, save_video=save_video, monitor=monitor, duration_s=duration)
     session = Replay(file, settings, outputs, panel.update)
-    stop_on_signals(session)
-    with panel:
+    panel.keys = keys_of(session)
+    show_address(session)
+    with panel, doors(session):
         try:
             session.run()
         finally:

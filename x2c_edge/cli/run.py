@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +11,6 @@ import typer
 from x2c_edge.cli import options as o
 
 if TYPE_CHECKING:
-    from x2c_edge.runtime.session import Session
     from x2c_edge.runtime.steering import Steering
 
 
@@ -35,6 +33,8 @@ def run(
     config: o.Config = None,
     mirror: o.Mirror = None,
     neutral: o.NeutralWay = None,
+    hold_to_run: o.HoldToRun = None,
+    monitor: o.Monitor = None,
     reference: o.ReferenceFile = None,
     save_reference: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep the driver's neutral for --reference.")
@@ -45,21 +45,30 @@ def run(
     format: o.Format = None,
     threads: o.Threads = None,
 ) -> None:
-    """Follow a face and drive the robot. Ctrl-C eases it to neutral first; n takes your neutral anew."""
+    """Follow a face and drive the robot.
+
+    Space stops it, r goes on, n takes your neutral anew, q or Ctrl-C eases to neutral and ends.
+    """
     options = locals()
-    from x2c_edge.cli.keys import watched
+    from x2c_edge.cli.doors import doors, keys_of, require_a_hand, show_address
     from x2c_edge.cli.live_panel import panel_for
     from x2c_edge.runtime.session import Outputs, Session
 
     settings = o.settings_from(options)
+    require_a_hand(settings, page=monitor is not None, fast=fast)
     outputs = Outputs(
-        fast=fast, record=record, save_video=save_video, save_reference=save_reference, duration_s=duration
+        fast=fast,
+        record=record,
+        save_video=save_video,
+        save_reference=save_reference,
+        monitor=monitor,
+        duration_s=duration,
     )
     panel = panel_for(sys.stderr)
     session = Session(settings, outputs, panel.update)
-    stop_on_signals(session)
-    recalibrate_on_signal(session)
-    with panel, watched({"n": session.vision.recalibrate}):
+    panel.keys = keys_of(session)
+    show_address(session)
+    with panel, doors(session):
         try:
             session.run()
         finally:
@@ -74,15 +83,3 @@ def tell_losses(session: Steering) -> None:
     trouble = session.source.status().last_error
     if trouble and trouble not in str(sys.exc_info()[1]):
         print(trouble, file=sys.stderr)
-
-
-def stop_on_signals(session: Steering) -> None:
-    """SIGINT and SIGTERM ease to neutral and end."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: session.stop())
-
-
-def recalibrate_on_signal(session: Session) -> None:
-    """SIGUSR1 takes the driver's neutral anew."""
-    if hasattr(signal, "SIGUSR1"):
-        signal.signal(signal.SIGUSR1, lambda *_: session.vision.recalibrate())

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from x2c_edge.cli.options import Monitor
+
 
 def sim(
     link: Annotated[
@@ -27,6 +29,7 @@ def sim(
     film: Annotated[
         Path | None, typer.Option(metavar="FILE.mp4", help="Film its face, as the actuators stand.")
     ] = None,
+    monitor: Monitor = None,
     hold_ms: Annotated[float, typer.Option(help="Silence after which the pose is held.")] = 100.0,
     neutral_ms: Annotated[float, typer.Option(help="Silence after which the face eases to neutral.")] = 500.0,
 ) -> None:
@@ -51,9 +54,18 @@ def sim(
         if film is None
         else Film(film, lambda: simulator.receiver.actuators.positions, lambda: simulator.state)
     )
+    page = None
+    if monitor is not None:
+        from x2c_edge.runtime.sim_page import SimPage
+
+        page = SimPage(monitor, simulator, link)
+        page.start()
+        print(f"page: {page.link.access.url('viewer')}", flush=True)
     try:
         simulator.run()
     finally:
+        if page is not None:
+            page.close()
         if camera is not None:
             camera.close()
     report = simulator.report()

@@ -60,10 +60,8 @@ class Retargeter:
 
     def __init__(self, settings: MotionSettings, strength: Mapping[str, Array] | None = None) -> None:
         """strength: (30,) by pipeline name, measured gains of a pack's nets (``People.gain``)."""
-        self._mirror = settings.mirror
         self._user = np.ones(N_CONTROLS)
-        for group in GROUPS:
-            self._user[indices(group)] = settings.gain.get(group, 1.0)
+        self.tune(settings)
         self._strength = dict(strength or {})
         self._habit = np.zeros(N_CONTROLS)
         self._habit_ns: int | None = None
@@ -84,6 +82,12 @@ class Retargeter:
         if self._mirror:
             values = mirrored(values)
         return Expression(frame_seq, t_capture_ns, pipeline, values, m.presence, m.landmarks)
+
+    def tune(self, settings: MotionSettings) -> None:
+        """Other gains and mirror from now on."""
+        self._mirror = settings.mirror
+        for group in GROUPS:
+            self._user[indices(group)] = settings.gain.get(group, 1.0)
 
     def forget(self) -> None:
         """What comes next has nothing to do with what was before."""

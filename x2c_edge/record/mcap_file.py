@@ -132,6 +132,11 @@ class McapReader:
     def topics(self) -> set[str]:
         return {channel.topic for channel in self._channels.values()}
 
+    @property
+    def progress(self) -> float:
+        """0..1, how much of the file has been read."""
+        return 1.0 if self._file.closed else self._file.tell() / max(self._size, 1)
+
     def messages(self) -> Iterator[Message]:
         """The JSON messages in the order of the file."""
         for opcode, content in self._records():

@@ -79,6 +79,11 @@ class Recorded:
         """Whether the recorded run showed the faces that its two-stage pipeline meant."""
         return self._reader is not None and ROBOT_FACE in self._reader.topics
 
+    @property
+    def progress(self) -> float:
+        """0..1, how much of the file has been read."""
+        return 1.0 if self._reader is None else self._reader.progress
+
     def read(self, timeout_s: float) -> Frame | None:
         """The next frame at once; ``timeout_s`` is for sources that wait."""
         frame, self._next = self._next, None

@@ -14,6 +14,7 @@ from x2c_edge.links.base import Link
 from x2c_edge.runtime.endings import close_links
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.live import TELEMETRY_PERIOD_S
+from x2c_edge.runtime.operator import Operator
 from x2c_edge.runtime.recorder import RunRecorder
 from x2c_edge.runtime.vision import Eyes, tell
 from x2c_edge.safety.supervisor import Supervisor
@@ -34,6 +35,7 @@ class FastRun:
         book: LatencyBook,
         *,
         rate_hz: int,
+        operator: Operator | None = None,
         recorders: Sequence[RunRecorder] = (),
         on_telemetry: Callable[[], None] | None = None,
         duration_s: float | None = None,
@@ -41,6 +43,7 @@ class FastRun:
     ) -> None:
         self._source, self._vision, self._gear = source, vision, gear
         self._supervisor, self._links, self._book = supervisor, links, book
+        self._operator = operator or Operator()
         self._period_ns = round(1e9 / rate_hz)
         self._recorders, self._on_telemetry = recorders, on_telemetry
         self._duration_ns = None if duration_s is None else round(duration_s * 1e9)
@@ -119,6 +122,7 @@ class FastRun:
 
     def _tick(self, now_ns: int) -> None:
         self._now_ns = max(self._now_ns, now_ns)
+        self._operator.attend(self._supervisor, self._now_ns)
         command = self._supervisor.tick(self._now_ns)
         if command is not None:
             for link in self._links:

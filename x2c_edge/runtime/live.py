@@ -20,6 +20,7 @@ from x2c_edge.runtime.endings import close_links
 from x2c_edge.runtime.governor import Governor
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.mailbox import Mailbox
+from x2c_edge.runtime.operator import Operator
 from x2c_edge.runtime.recorder import RunRecorder
 from x2c_edge.runtime.tick import TickClock
 from x2c_edge.runtime.vision import Eyes, Sight, tell
@@ -49,6 +50,7 @@ class LiveRun:
         *,
         budget_ns: int,
         rate_hz: int,
+        operator: Operator | None = None,
         recorders: Sequence[RunRecorder] = (),
         on_telemetry: Callable[[], None] | None = None,
         duration_s: float | None = None,
@@ -56,6 +58,7 @@ class LiveRun:
     ) -> None:
         self._source, self._vision, self._governor = source, vision, governor
         self._supervisor, self._links, self._book = supervisor, links, book
+        self._operator = operator or Operator()
         self._budget_ns, self._period_ns = budget_ns, round(1e9 / rate_hz)
         self._recorders, self._on_telemetry = recorders, on_telemetry
         self._duration_s, self._max_frames = duration_s, max_frames
@@ -206,6 +209,7 @@ class LiveRun:
                 self._stopping.set()
             if self._stopping.is_set():
                 supervisor.begin_stop(now_ns)
+            self._operator.attend(supervisor, now_ns)
             sight = self._sights.take(0.0)
             if sight is not None:
                 if sight.expression is not None and (waited_ns := clock.taken(now_ns)) is not None:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter_ns
+from typing import Any
 
-from x2c_edge.capture.pacing import Paced
+from x2c_edge.capture.played import Played
 from x2c_edge.config import Settings
 from x2c_edge.frames import FaceCrop, Frame
 from x2c_edge.record.recorded import Recorded, RecordedFrame
@@ -30,9 +31,11 @@ class Replay(Steering):
         on_snapshot: Callable[[Snapshot], None] | None = None,
     ) -> None:
         super().__init__(settings, outputs, on_snapshot)
-        self.recorded = Recorded(path, pictures=outputs.save_video is not None)
+        self.recorded = Recorded(path, pictures=bool(outputs.save_video or outputs.monitor))
         self.recorded.open()
-        self.source = self.recorded if outputs.fast else Paced(self.recorded)
+        self.source = self.recorded if outputs.fast else Played(self.recorded)
+        if self.page is not None and isinstance(self.source, Played):
+            self.page.player = self.source
         try:
             self._open_links()
             self._steer(
@@ -41,6 +44,12 @@ class Replay(Steering):
         except BaseException:
             self._abandon()
             raise
+
+    def _page_snapshot(self) -> dict[str, Any]:
+        played = {"position": self.recorded.progress}
+        if isinstance(self.source, Played):
+            played |= {"paused": self.source.paused, "speed": self.source.speed}
+        return super()._page_snapshot() | played
 
 
 class RecordedVision:

@@ -63,7 +63,7 @@ class Session(Steering):
                 per_step=outputs.per_step or outputs.trace is not None,
             )
             self.device = f"{backend.name} on {backend.device}"
-            keep_face = outputs.save_video is not None or outputs.record is not None
+            keep_face = any((outputs.save_video, outputs.record, outputs.monitor))
             pipelines = {
                 gear: _pipeline(gear, self.pack, backend, settings.motion, keep_face) for gear in gears
             }
@@ -96,7 +96,10 @@ class Session(Steering):
                 self._trace,
                 unrelated=self._pictures,
             )
+            self.operator.recalibrate = self.vision.recalibrate
             facts = {"pack": self.pack.name, "pack_digest": self.pack.digest, "device": self.device}
+            if self.page is not None:
+                self.page.retune = self.vision.retune
             self._steer(self.vision, gears, book, generated="two-stage" in gears, facts=facts)
         except BaseException:
             self._abandon()

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from x2c_edge import __version__
 from x2c_edge.capture.base import Source
@@ -22,8 +22,9 @@ from x2c_edge.runtime.fast import FastRun
 from x2c_edge.runtime.governor import HOLD, Governor
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.live import LiveRun
+from x2c_edge.runtime.operator import Operator
 from x2c_edge.runtime.recorder import Recorder, RunRecorder
-from x2c_edge.runtime.telemetry import Snapshot
+from x2c_edge.runtime.telemetry import Snapshot, as_dict
 from x2c_edge.runtime.vision import NO_FACE, Eyes
 from x2c_edge.safety.envelope import Envelope
 from x2c_edge.safety.one_euro import OneEuroSettings, SmoothingSettings
@@ -32,6 +33,7 @@ from x2c_edge.safety.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from x2c_edge.runtime.mcap_recorder import McapRecorder
+    from x2c_edge.runtime.page import RunPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Outputs:
     fast: bool = False
     record: Path | None = None
     save_video: Path | None = None
+    monitor: str | None = None  # [HOST:]PORT of the live page
     save_reference: Path | None = None
     trace: Path | None = None
     per_step: bool = False  # a GPU times every step by itself, as it does for a trace
@@ -68,9 +71,13 @@ class Steering:
             _require_recordable(outputs.record)
         self._settings, self._outputs, self._on_snapshot = settings, outputs, on_snapshot
         self.supervisor = _supervisor(settings.safety)
+        self.operator = Operator(hold_to_run=settings.safety.hold_to_run)
         self.recording: McapRecorder | None = None
+        self.page: RunPage | None = None
         self._recorders: list[RunRecorder] = list(outputs.watchers)
         self._links: list[Link] = []  # the open ones
+        if outputs.monitor is not None:
+            self.page = self._make_page(outputs.monitor)
         rate = settings.run.rate
         self._to_open = [
             make_link(uri, rate_hz=rate, lossless=outputs.fast) for uri in (settings.run.link or ("null:",))
@@ -103,6 +110,8 @@ class Steering:
                 outputs.record, self._facts() | facts, lossless=outputs.fast, generated=generated
             )
             self._recorders.append(self.recording)
+        if self.page is not None:
+            self._recorders.append(self.page)
         budget_ns = round(run.budget_ms * 1e6)
         self.governor = Governor(gears, budget_ns, round(1e9 / run.rate))
         on_snapshot = self._on_snapshot
@@ -117,6 +126,7 @@ class Steering:
                 self._links,
                 book,
                 rate_hz=run.rate,
+                operator=self.operator,
                 recorders=self._recorders,
                 on_telemetry=tell,
                 duration_s=outputs.duration_s,
@@ -132,6 +142,7 @@ class Steering:
                 book,
                 budget_ns=budget_ns,
                 rate_hz=run.rate,
+                operator=self.operator,
                 recorders=self._recorders,
                 on_telemetry=tell,
                 duration_s=outputs.duration_s,
@@ -151,6 +162,8 @@ class Steering:
         with ExitStack() as closing:
             for recorder in self._recorders:
                 closing.callback(recorder.close)
+            if self.page is not None:
+                self.page.start(self._facts() | self._page_facts(), self._page_snapshot)
             self.loop.run()
 
     def _judge(self) -> None:
@@ -193,8 +206,28 @@ class Steering:
             links=tuple(link.status() for link in self._links),
         )
 
+    def _make_page(self, address: str) -> RunPage:
+        from x2c_edge.runtime.page import RunPage
+
+        if self._outputs.fast:
+            raise BadArgumentError("--monitor shows a run as it happens; leave out --fast")
+        return RunPage(address, self.operator)
+
+    def _page_snapshot(self) -> dict[str, Any]:
+        return as_dict(self.snapshot())
+
+    def _page_facts(self) -> dict[str, Any]:
+        motion = self._settings.motion
+        gain = {group: motion.gain.get(group, 1.0) for group in GROUPS}
+        return {"gain": gain, "mirror": motion.mirror, "budget": self._settings.run.budget_ms}
+
     def _advice(self) -> str:
         """What the person at the screen should do now; empty when all is well."""
+        if self.supervisor.state == "FAULT":
+            return "look at the robot and the links, then: r, or x2c-edge ctl reset"
+        if self.operator.halted:
+            how = "hold space" if self.operator.hold_to_run else "r"
+            return f"{self.operator.halted}; {how} to go on"
         if self.governor.gear == HOLD and self.governor.shifts:
             return f"too slow: {self.governor.shifts[-1].why}; raise --budget-ms or give it more CPU"
         hint = self.loop.hint
@@ -213,6 +246,8 @@ class Steering:
 
     def _abandon(self) -> None:
         self.source.close()
+        if self.page is not None and self.page not in self._recorders:
+            self.page.close()
         for link in self._links:
             link.close(0.0)
         for recorder in self._recorders:

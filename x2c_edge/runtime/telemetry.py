@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from x2c_edge.capture.base import SourceStatus
 from x2c_edge.frames import State
@@ -31,3 +32,13 @@ class Snapshot:
     tick_jitter_p99_ms: float
     source: SourceStatus
     links: tuple[LinkStatus, ...]
+
+
+def as_dict(snapshot: Snapshot) -> dict[str, Any]:
+    """For JSON. ``advice`` is what the person at the screen should do now."""
+    links = [asdict(replace(link, robot=None)) | {"robot_fault": link.robot_fault} for link in snapshot.links]
+    for link in links:
+        del link["robot"]
+    facts = asdict(replace(snapshot, links=())) | {"links": links}
+    facts["advice"] = facts.pop("calibration")
+    return facts

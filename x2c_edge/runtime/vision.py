@@ -9,12 +9,13 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from x2c_edge.controls import GROUPS, Group
 from x2c_edge.face.follow import FaceFollower
 from x2c_edge.frames import Expression, FaceCrop, Frame
 from x2c_edge.pipelines.base import Pipeline
 from x2c_edge.pipelines.neutral import Keeper
 from x2c_edge.pipelines.reference import Reference
-from x2c_edge.pipelines.retargeter import Retargeter
+from x2c_edge.pipelines.retargeter import MotionSettings, Retargeter
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.trace import Trace
 from x2c_edge.safety.supervisor import Supervisor
@@ -68,7 +69,7 @@ class Eyes(Protocol):
 
 
 class Vision:
-    """One thread's work. Not thread-safe, except ``recalibrate``."""
+    """One thread's work. Not thread-safe, except ``recalibrate`` and ``retune``."""
 
     def __init__(
         self,
@@ -93,6 +94,7 @@ class Vision:
         self._anchor: Reference | None = None
         self._refer()
         self._recalibrate = False
+        self._retune: MotionSettings | None = None
         self._steps_ns = 0
         self.with_face = 0
 
@@ -120,8 +122,16 @@ class Vision:
         """Take the driver's neutral anew, from the next frame on."""
         self._recalibrate = True
 
+    def retune(self, gain: dict[str, float], mirror: bool) -> None:
+        """Other gains and mirror, from the next frame on."""
+        groups: dict[Group, float] = {group: gain.get(group, 1.0) for group in GROUPS}
+        self._retune = MotionSettings(groups, mirror)
+
     def process(self, frame: Frame, gear: str) -> Sight:
         """Run the pipeline called ``gear`` on the face in ``frame``."""
+        if self._retune is not None:
+            self._retargeter.tune(self._retune)
+            self._retune = None
         if self._recalibrate:
             self._recalibrate = False
             self._keeper.retake()
