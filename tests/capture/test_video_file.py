@@ -233,3 +233,27 @@ def test_any_name_is_a_file_s_name(write_video, monkeypatch, name: str):
     source = open_source(SourceSpec(input=name))
     assert source.name == name
     assert len(read_all(source)) == 20
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg here to make the file")
+def test_video_that_turns_interlaced_in_the_middle_is_said_there(write_video, tmp_path: Path):
+    moving = write_video("moving.avi", "MJPG", frames=20, size=(320, 240))
+    parts = []
+    for name, flags in (("a.mpg", "0"), ("b.mpg", "+ilme+ildct")):
+        make = ["ffmpeg", "-v", "error", "-i", moving, "-c:v", "mpeg2video", "-flags", flags, tmp_path / name]
+        subprocess.run(make, check=True)
+        parts.append((tmp_path / name).read_bytes())
+    both = tmp_path / "both.mpg"
+    both.write_bytes(b"".join(parts))
+    source = VideoFile(both)
+    source.open()
+    frames, said = [], ""
+    try:
+        frames = read_all(source)
+    except NotFoundError as error:
+        said = str(error)
+    if said:
+        assert "is interlaced" in said
+        assert 20 < source.status().frames < 40
+    else:  # an OpenCV that converts them: every picture is another than the one before
+        assert all(np.ptp(frame.image) < 60 for frame in frames[20:])

@@ -325,3 +325,34 @@ def test_the_doctor_names_the_fix_of_what_is_needed(edge: Edge, small_pack: Path
     lines = outcome.out.splitlines()
     (at,) = (i for i, line in enumerate(lines) if line.startswith("FAIL default pack"))
     assert lines[at + 1].strip().startswith("fix: ")
+
+
+def test_frames_that_a_damaged_video_lost_are_counted_on_standard_error(
+    edge: Edge, face_clip: Path, reference_file: Path, tmp_path: Path
+):
+    content = bytearray(face_clip.read_bytes())
+    at, length = int(len(content) * 0.4), int(len(content) * 0.2)
+    content[at : at + length] = bytes(length)
+    damaged = tmp_path / "damaged-12:30.mp4"
+    damaged.write_bytes(content)
+    outcome = edge(
+        "run",
+        "--input",
+        damaged,
+        "--fast",
+        "--pack",
+        "small",
+        "--link",
+        "null:",
+        "--reference",
+        reference_file,
+    )
+    assert outcome.code == 0
+    last = outcome.err.splitlines()[-1]
+    assert re.fullmatch(
+        rf"{re.escape(str(damaged))}: [1-9]\d* of \d+ frames are missing: truncated or damaged", last
+    )
+
+
+def test_a_run_s_help_tells_the_exit_codes(edge: Edge):
+    assert "Exit codes: 0 done" in " ".join(edge("run", "--help").out.split())

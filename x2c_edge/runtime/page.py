@@ -52,7 +52,7 @@ class RunPage:
         self._thread = threading.Thread(target=self._work, name="page", daemon=True)
         self.retune: Retune | None = None
         self.player: Player | None = None
-        self.failure: NotFoundError | None = None  # a page that is lost ends no run
+        self.failure: UserError | None = None  # a page that is lost ends no run
         # For the log: what was last told of.
         self._told: dict[str, str] = {}
         self._told_requests = 0.0
