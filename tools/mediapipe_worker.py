@@ -1,8 +1,8 @@
 """Run by ``tools.bench_mediapipe`` in MediaPipe's own environment: the seconds that Face Mesh needs.
 
 For every line "CLIP FRAMES" (tab between) on stdin it plays the clip and writes "SECONDS FACES". Only the
-look at a picture is timed: not decoding, nor the way from BGR to the RGB that it wants. The argument: how many
-frames are looked at before those that count.
+look at a picture is timed: not decoding, nor the way from BGR to the RGB that it wants. The argument says how
+many frames are looked at before those that count.
 """
 
 import os
