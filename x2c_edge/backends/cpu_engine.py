@@ -80,6 +80,8 @@ class CpuEngine(HostMemory):
         options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Small pieces of work: a thread that has to wait for its core then has little that others wait for.
+        options.add_session_config_entry("session.dynamic_block_base", "4")
         graph = self._graphs[name]
         try:
             given = weights(net, graph)
