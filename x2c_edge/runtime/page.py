@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from x2c_edge.controls import GROUPS
-from x2c_edge.errors import UserError
+from x2c_edge.errors import NotFoundError, UserError
 from x2c_edge.frames import Command
 from x2c_edge.monitor import feed
 from x2c_edge.record.side_by_side import to_bgr
@@ -52,7 +52,7 @@ class RunPage:
         self._thread = threading.Thread(target=self._work, name="page", daemon=True)
         self.retune: Retune | None = None
         self.player: Player | None = None
-        self.failure: UserError | None = None  # a page that is lost ends no run
+        self.failure: NotFoundError | None = None  # a page that is lost ends no run
         # For the log: what was last told of.
         self._told: dict[str, str] = {}
         self._told_requests = 0.0

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x2c_edge.controls import NEUTRAL
-from x2c_edge.errors import NotFoundError, UserError
+from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import Command
 from x2c_edge.record.side_by_side import SideBySideWriter
 from x2c_edge.robot.face import AmecaFace
@@ -30,7 +30,7 @@ class RunRecorder(Protocol):
     failure: why the file ends before the run, for the user to read; known after ``close``.
     """
 
-    failure: UserError | None
+    failure: NotFoundError | None
 
     def command(self, command: Command) -> None:
         """A command that was sent."""
