@@ -398,6 +398,37 @@ def test_greetings_of_another_layout_or_version_are_refused() -> None:
     assert reason_of(with_body(ack, 40, b"\2")) == "version"
 
 
+@pytest.mark.parametrize(
+    ("message", "n_at", "layout_at"),
+    [
+        (CmdU16(run=1, seq=0, t_us=0, age_us=0, rate_hz=60, steps=(0,) * 30), 24, 26),
+        (CmdF32(run=1, seq=0, t_us=0, age_us=0, rate_hz=60, demands=(0.0,) * 30), 24, 26),
+        (Positions(run=1, seq=0, t_us=0, applied_seq=0, steps=(0,) * 30), 24, 26),
+        (Hello(run=1, seq=0, t_us=0, nonce=5, rate_hz=60), 32, 28),
+        (
+            HelloAck(run=1, seq=0, t_us=0, nonce=5, challenge=0, hold_ms=1, neutral_ms=2, max_rate_hz=60),
+            41,
+            36,
+        ),
+    ],
+    ids=lambda m: type(m).__name__ if isinstance(m, Message) else "",
+)
+def test_another_number_of_controls_and_another_layout_are_each_refused(
+    message: Message, n_at: int, layout_at: int
+) -> None:
+    assert codec.encode(message)[n_at] == N_CONTROLS
+    assert codec.encode(message)[layout_at : layout_at + 2] == codec.LAYOUT_ID.to_bytes(2, "little")
+    assert reason_of(with_body(message, n_at, b"\x1d")) == "layout"
+    assert reason_of(with_body(message, layout_at, b"\0\0")) == "layout"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("k", [0, 1, 29])
+def test_a_demand_that_is_not_finite_is_refused(k: int, value: float) -> None:
+    message = CmdF32(run=1, seq=0, t_us=0, age_us=0, rate_hz=60, demands=(0.0,) * 30)
+    assert reason_of(with_body(message, 28 + 4 * k, struct.pack("<f", value))) == "nonfinite"
+
+
 def test_status_says_what_it_knows_in_words() -> None:
     status = Status(run=1, seq=0, t_us=0, state=5, fault=4, supply_mv=24100, temp_centi_c=4150)
     assert (status.state_name, status.fault_name, status.supply_v, status.temp_c) == (
