@@ -34,17 +34,9 @@ from tools._mutants import Mutant
 CPU_S = 120  # of one mutant; all tests together take a tenth of it
 MEMORY = 4 << 30
 OPTIONS = [
-    "-x",
-    "-q",
-    "--tb=no",
-    "-p",
-    "no:cacheprovider",
-    "-p",
-    "no:xdist",
-    "-p",
-    "no:timeout",
-    "-o",
-    "timeout=",
+    *("-x", "-q", "--tb=no", "--disable-warnings", "-o", "timeout=0"),
+    *("-p", "no:cacheprovider", "-p", "no:xdist"),
+    "--ignore=tests/safety/test_coverage.py",  # runs the others once more
 ]
 
 Place = tuple[str, int, str]  # of a function: file, first line, name

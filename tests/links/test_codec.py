@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hmac
 import json
 import math
@@ -235,8 +236,9 @@ def test_the_tag_is_the_specified_one(message: Message, challenge: int) -> None:
     assert crc == codec.crc32c(frame[:-4]).to_bytes(4, "little")
 
 
-@given(messages, st.integers(1, 255))
-def test_unknown_incompatible_flags_are_refused(message: Message, high: int) -> None:
+@pytest.mark.parametrize("high", [1 << bit for bit in range(8)] + [0xFF])
+@given(message=messages)
+def test_unknown_incompatible_flags_are_refused(high: int, message: Message) -> None:
     """Without a key AUTH is one of them, with a key any other is; no flag of the low byte ever is."""
     frame = with_body(message, 3, bytes([high]))
     assert reason_of(frame) == "flags"
@@ -306,6 +308,60 @@ def test_unending_rubbish_needs_no_memory_and_is_counted_once() -> None:
     assert parser.bad == {"length": 2}
 
 
+@pytest.mark.parametrize(("length", "reason"), [(23, "length"), (24, "crc"), (172, "crc"), (173, "length")])
+def test_no_frame_is_shorter_than_a_header_or_longer_than_the_longest(length: int, reason: str) -> None:
+    assert reason_of(b"\1" * length) == reason
+
+
+@pytest.mark.parametrize("piece", [1, 100, 1000])
+@pytest.mark.parametrize(
+    ("length", "reason"), [(177, "cobs"), (178, "cobs"), (179, "length"), (400, "length")]
+)
+def test_a_block_has_178_bytes_at_most(length: int, reason: str, piece: int) -> None:
+    """However it arrives, it is counted once, a longer one as soon as it is too long."""
+    parser = SerialParser()
+    block = b"\xff" * length
+    for at in range(0, length, piece):
+        parser.feed(block[at : at + piece])
+    assert parser.bad == ({"length": 1} if reason == "length" else {})
+    assert len(parser._partial) <= codec.MAX_BLOCK
+    parser.feed(b"\0")
+    assert parser.bad == {reason: 1}
+    whole = SerialParser()
+    whole.feed(block + b"\0")
+    assert (whole.bad, whole.n_bad, whole.ok) == ({reason: 1}, 1, 0)
+
+
+def test_what_is_refused_says_why() -> None:
+    assert str(FrameError("crc")) == "frame refused: crc"
+
+
+@given(messages)
+def test_a_message_is_a_value(message: Message) -> None:
+    """Frozen, nothing can be added to it, and its fields are given by name."""
+    assert not hasattr(message, "__dict__")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        message.seq = 1  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        type(message)(1, 2, 3)  # type: ignore[call-arg,misc]
+
+
+def test_a_status_is_empty_until_told_otherwise() -> None:
+    status = Status(run=1, seq=0, t_us=0)
+    assert (status.flags, status.supply_v, status.temp_c) == (0, None, None)
+    body = codec.encode(status)[20:-4]
+    unknown = (-32768).to_bytes(2, "little", signed=True)
+    assert body == bytes(len(body) - 6) + unknown + bytes(4)
+
+
+def test_the_first_unknown_state_and_fault_are_numbers() -> None:
+    states, faults = len(codec.STATES), len(codec.FAULTS)
+    last = Status(run=1, seq=0, t_us=0, state=states - 1, fault=faults - 1)
+    assert (last.state_name, last.fault_name) == ("ESTOP", "internal")
+    unknown = Status(run=1, seq=0, t_us=0, state=states, fault=faults)
+    assert (unknown.state_name, unknown.fault_name) == (str(states), str(faults))
+
+
 # --- what cannot be encoded ---
 
 
@@ -342,6 +398,37 @@ def test_greetings_of_another_layout_or_version_are_refused() -> None:
     assert reason_of(with_body(ack, 40, b"\2")) == "version"
 
 
+@pytest.mark.parametrize(
+    ("message", "n_at", "layout_at"),
+    [
+        (CmdU16(run=1, seq=0, t_us=0, age_us=0, rate_hz=60, steps=(0,) * 30), 24, 26),
+        (CmdF32(run=1, seq=0, t_us=0, age_us=0, rate_hz=60, demands=(0.0,) * 30), 24, 26),
+        (Positions(run=1, seq=0, t_us=0, applied_seq=0, steps=(0,) * 30), 24, 26),
+        (Hello(run=1, seq=0, t_us=0, nonce=5, rate_hz=60), 32, 28),
+        (
+            HelloAck(run=1, seq=0, t_us=0, nonce=5, challenge=0, hold_ms=1, neutral_ms=2, max_rate_hz=60),
+            41,
+            36,
+        ),
+    ],
+    ids=lambda m: type(m).__name__ if isinstance(m, Message) else "",
+)
+def test_another_number_of_controls_and_another_layout_are_each_refused(
+    message: Message, n_at: int, layout_at: int
+) -> None:
+    assert codec.encode(message)[n_at] == N_CONTROLS
+    assert codec.encode(message)[layout_at : layout_at + 2] == codec.LAYOUT_ID.to_bytes(2, "little")
+    assert reason_of(with_body(message, n_at, b"\x1d")) == "layout"
+    assert reason_of(with_body(message, layout_at, b"\0\0")) == "layout"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("k", [0, 1, 29])
+def test_a_demand_that_is_not_finite_is_refused(k: int, value: float) -> None:
+    message = CmdF32(run=1, seq=0, t_us=0, age_us=0, rate_hz=60, demands=(0.0,) * 30)
+    assert reason_of(with_body(message, 28 + 4 * k, struct.pack("<f", value))) == "nonfinite"
+
+
 def test_status_says_what_it_knows_in_words() -> None:
     status = Status(run=1, seq=0, t_us=0, state=5, fault=4, supply_mv=24100, temp_centi_c=4150)
     assert (status.state_name, status.fault_name, status.supply_v, status.temp_c) == (
@@ -361,8 +448,12 @@ def test_positions_have_both_units() -> None:
     np.testing.assert_allclose(positions.robot_values, to_robot(NEUTRAL), atol=1e-3)
 
 
-def test_a_key_does_not_show_its_secret() -> None:
+def test_a_key_does_not_show_its_secret_and_stays_what_it_is() -> None:
     assert repr(KEY) == "Key(key_id=7)"
+    assert Key(b"k" * 32).key_id == 1
+    assert not hasattr(KEY, "__dict__")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        KEY.key_id = 8  # type: ignore[misc]
 
 
 # --- commands ---
@@ -391,3 +482,18 @@ def test_a_command_that_is_not_finite_is_never_encoded(value: float) -> None:
     values[11] = value
     with pytest.raises(ValueError, match="non-finite"):
         codec.encode_command(Command(0, 0, "FOLLOWING", 0, values), run=1, rate_hz=60, now_ns=0)
+
+
+def test_the_sequence_wraps_and_the_age_does_not() -> None:
+    command = Command((7 << 32) + 5, 2_000_999, "NEUTRAL", 0, NEUTRAL)
+    most = 0xFFFFFFFF
+    for now_ns, age_us in ((2_002_998, 1), (2_000_999 + 1000 * most, most), (1 << 60, most)):
+        message = codec.decode(codec.encode_command(command, run=5, rate_hz=60, now_ns=now_ns))
+        assert isinstance(message, CmdU16)
+        assert (message.seq, message.t_us, message.age_us) == (5, 2_000, age_us)
+
+
+def test_a_followed_expression_without_a_capture_time_is_as_old_as_the_command() -> None:
+    command = Command(9, 50_000_000, "FOLLOWING", 0, NEUTRAL)
+    message = codec.message_of_command(command, run=5, seq=1, rate_hz=60, now_ns=50_000_000)
+    assert (message.t_us, message.age_us) == (50_000, 0)

@@ -79,8 +79,9 @@ def test_rest_is_never_moved():
     assert (follow(ExtremesGuard(ExtremesSettings(), envelope), NEUTRAL, 3) == NEUTRAL).all()
 
 
-def test_a_lid_that_rests_pressed_is_left_alone():
-    envelope = Envelope().narrowed("Eyelid Upper Left", high=-0.6)
+@pytest.mark.parametrize("high", [-0.6, -0.5])
+def test_a_lid_that_rests_pressed_is_left_alone(high):
+    envelope = Envelope().narrowed("Eyelid Upper Left", high=high)
     wish = envelope.rest.copy()
     wish[LID] = -1.0
     assert (follow(ExtremesGuard(ExtremesSettings(), envelope), wish, 4)[:, LID] == -1.0).all()
@@ -124,3 +125,22 @@ def test_both_ends_are_counted_apart():
     guard = ExtremesGuard(ExtremesSettings(), Envelope())
     follow(guard, only(YAW, SAFE_HIGH[YAW]), 0.9)
     assert (follow(guard, only(YAW, SAFE_LOW[YAW]), 0.9)[:, YAW] == SAFE_LOW[YAW]).all()
+
+
+@pytest.mark.parametrize("before", [NEUTRAL, only(YAW, SAFE_HIGH[YAW])], ids=["at rest", "elsewhere"])
+def test_time_without_the_extreme_is_no_credit(before):
+    guard = ExtremesGuard(ExtremesSettings(), Envelope())
+    follow(guard, before, 0.9)
+    track = follow(guard, only(JAW, 0.5), 1.2)[:, JAW]
+    assert np.flatnonzero(track > 0.5)[0] * DT == pytest.approx(1.0, abs=2.5 * DT)
+
+
+def test_exactly_the_time_that_is_set_is_not_too_long():
+    guard = ExtremesGuard(ExtremesSettings(1.0, 5.0), Envelope())
+    jaw = []
+    for _ in range(4):
+        target = only(JAW, 0.5)
+        guard.apply(target, only(JAW, 0.5), 0.5)
+        jaw.append(target[JAW])
+    # After 0.5, 1.0 and 1.5 s; the last is beyond it, and half of a second later half of the way is done.
+    assert jaw == pytest.approx([0.5, 0.5, 0.5, 0.6])

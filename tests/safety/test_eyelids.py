@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from x2c_edge.controls import INDEX, NEUTRAL
+from x2c_edge.controls import INDEX, NEUTRAL, SAFE_HIGH, SAFE_LOW
 from x2c_edge.safety.eyelids import BlinkGuard, both_closed, limit_lids
 
 UL, UR, LL = (INDEX[f"Eyelid {name}"] for name in ("Upper Left", "Upper Right", "Lower Left"))
@@ -21,6 +21,8 @@ def lids(**values):
         (lids(UL=-1.0, LL=2.0), lids(UL=-0.5, LL=2.0)),
         (lids(UL=2.0, LL=-1.0), lids(UL=2.0, LL=-0.5)),
         (lids(UL=-1.0, LL=1.0), lids(UL=-1.0, LL=1.0)),
+        (lids(UL=-1.0, LL=1.5), lids(UL=-1.0, LL=1.5)),
+        (lids(UL=-0.5, LL=2.0), lids(UL=-0.5, LL=2.0)),
         (lids(UL=-1.0, LL=-1.0), lids(UL=-1.0, LL=-1.0)),
         (lids(UR=-1.0, LL=2.0), lids(UR=-1.0, LL=2.0)),
     ],
@@ -28,6 +30,14 @@ def lids(**values):
 def test_opposite_extremes_of_one_eye(pose, expected):
     limit_lids(pose)
     assert np.array_equal(pose, expected)
+
+
+@pytest.mark.parametrize(("high", "expected"), [(-0.5, (-0.5, 2.0)), (-0.6, (-1.0, 1.5))])
+def test_the_facing_lid_stays_where_the_pressed_one_cannot_get_out_of_its_way(high, expected):
+    pose, highest = lids(UL=-1.0, LL=2.0), SAFE_HIGH.copy()
+    highest[UL] = high
+    limit_lids(pose, SAFE_LOW, highest)
+    assert (pose[UL], pose[LL]) == expected
 
 
 def test_both_closed_needs_both():
@@ -136,6 +146,18 @@ def test_half_open_gives_the_eye_back():
     held(3.0, lids(UL=0.0), guard)
     assert held(0.1, lids(UL=0.49), guard)[-1] == 1.0
     assert held(0.1, lids(UL=0.5), guard)[-1] == 0.5
+
+
+def test_giving_one_eye_back_leaves_the_other_open():
+    guard = BlinkGuard(0.05, 1.5, NEUTRAL)
+    shut = lids(UL=0.0, UR=0.0)
+    for _ in range(30):
+        target = shut.copy()
+        guard.apply(target, shut, shut, 0.1)
+    wish = lids(UL=0.8, UR=0.0)
+    target = wish.copy()
+    guard.apply(target, target, wish, 0.1)
+    assert (target[UL], target[UR]) == (0.8, 1.0)
 
 
 def test_a_gap_counts():

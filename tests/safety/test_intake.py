@@ -183,7 +183,19 @@ def test_forgiving_starts_the_clock_of_bad_values_anew(intake):
     assert take(intake, with_nan(5), limit + 1) == "used"
 
 
+def test_forgetting_forgives(intake):
+    take(intake, with_nan(5), 0)
+    intake.forget()
+    assert take(intake, with_nan(5), ns(SupervisorSettings().replace_for) + 1) == "used"
+
+
+def test_one_value_that_is_stood_in_for_is_said(intake):
+    take(intake, with_nan(5), 0)
+    assert intake.replaced
+
+
 def test_what_is_in_range_is_not_called_clamped(intake):
+    assert (intake.clamped, intake.replaced, intake.newest, intake.t_capture_ns) == (False, False, None, 0)
     take(intake, NEUTRAL, 0)
     assert not intake.clamped
     assert not intake.replaced

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from x2c_edge.controls import INDEX, NEUTRAL
+from x2c_edge.controls import INDEX, NEUTRAL, SAFE_HIGH, SAFE_LOW
 from x2c_edge.safety.lip_limits import limit_lips
 
 J, D, R, BC, TC = (
@@ -65,3 +65,13 @@ def test_limiting_is_idempotent_and_stays_in_the_unit_range(five):
     once = limited(*five)
     assert ((once >= 0) & (once <= 1)).all()
     assert limited(*once) == pytest.approx(once, abs=1e-15)
+
+
+def test_a_lip_stays_where_its_curl_can_follow():
+    """TC reaches 0.3 at most, so R stays at 0.4; BC reaches 0.4, so D stays at 0.4 and the jaw may close."""
+    values, high = NEUTRAL.copy(), SAFE_HIGH.copy()
+    high[[TC, BC]] = 0.3, 0.4
+    values[[J, D, R, BC, TC]] = 1.0, 1.0, 1.0, 0.0, 0.0
+    limit_lips(values, SAFE_LOW, high)
+    assert values[[D, R, BC, TC]] == pytest.approx([0.4, 0.4, 0.4, 0.3])
+    assert values[J] == pytest.approx(0.64 + 0.75 * 0.4)  # R = 0.4 is the bound at 0.64

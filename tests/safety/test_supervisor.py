@@ -6,10 +6,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from x2c_edge.controls import INDEX, NEUTRAL, SLEW
+from x2c_edge.controls import GROUPS, INDEX, NEUTRAL, SLEW
 from x2c_edge.errors import BadArgumentError
 from x2c_edge.frames import Flag
 from x2c_edge.safety.envelope import Envelope
+from x2c_edge.safety.one_euro import OneEuroSettings, SmoothingSettings
 from x2c_edge.safety.settings import SupervisorSettings, ns
 
 BROW = INDEX["Brow Inner Left"]
@@ -221,6 +222,27 @@ def test_a_short_hold_needs_a_short_way_back(drive):
     commands = driver.run(0.3, driver.pose(Brow_Inner_Left=0.6))
     assert states(commands) == ["FOLLOWING"]
     assert commands[-1].values[BROW] == pytest.approx(0.6, abs=0.01)
+
+
+AS_SEEN = SmoothingSettings(**{group: OneEuroSettings(1e6, 0.0) for group in GROUPS})
+
+
+@pytest.mark.parametrize("held_s", [0.1, 0.2, 1.0])
+def test_the_way_back_from_a_hold_is_as_long_as_the_hold_and_at_most_the_blend(drive, held_s):
+    driver = following(drive, smoothing=AS_SEEN)
+    held = [c for c in driver.run(held_s + SupervisorSettings().hold_after) if c.state == "HOLDING"]
+    commands = [driver.follow(driver.pose(Brow_Inner_Left=0.6)) for _ in range(30)]
+    lasts = min((commands[0].t_send_ns - held[0].t_send_ns) * 1e-9, SupervisorSettings().blend)
+    for command in commands:
+        u = min((command.t_send_ns - commands[0].t_send_ns) * 1e-9 / lasts, 1.0)
+        assert command.values[BROW] == pytest.approx(0.9 - 0.3 * u * u * (3 - 2 * u), abs=1e-4)
+
+
+def test_a_hold_stops_a_motion_on_its_way(drive):
+    driver = following(drive, envelope=Envelope().narrowed("Brow Inner Left", slew=0.2))
+    held = [c.values[BROW] for c in driver.run(1.0) if c.state == "HOLDING"]
+    assert held[0] < 0.8
+    assert np.ptp(held) == 0.0
 
 
 def test_an_interrupted_soft_start_is_still_owed(drive):
@@ -445,6 +467,21 @@ def test_reset_forgets_the_link_errors(drive):
     assert driver.run(0.1, driver.pose())[-1].state == "FOLLOWING"
 
 
+def test_the_first_fault_is_the_one_that_is_told(drive):
+    driver = following(drive)
+    driver.supervisor.robot_fault(driver.now, "overheat")
+    driver.supervisor.robot_fault(driver.now, "watchdog")
+    assert driver.supervisor.fault == "robot fault: overheat"
+
+
+def test_nothing_faults_while_stopping(drive):
+    driver = following(drive)
+    driver.supervisor.begin_stop(driver.now)
+    driver.supervisor.robot_fault(driver.now, "watchdog")
+    assert driver.supervisor.fault is None
+    assert states(driver.run(0.1)) == ["STOPPED"]
+
+
 def test_a_fault_before_the_first_link_sends_nothing(drive):
     driver = drive()
     driver.supervisor.robot_fault(driver.now, "e-stop")
@@ -575,6 +612,52 @@ def test_a_clock_that_goes_back_moves_nothing(drive):
     command = driver.supervisor.tick(5)
     assert command.t_send_ns == last.t_send_ns
     assert np.array_equal(command.values, last.values)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        "link_up",
+        "link_lost",
+        "link_error",
+        "reference_ready",
+        "face_lost",
+        "operator_stop",
+        "operator_resume",
+        "reset",
+        "begin_stop",
+    ],
+)
+def test_no_command_is_older_than_what_was_told_before_it(drive, event):
+    driver = following(drive)
+    getattr(driver.supervisor, event)(driver.now + 50_000_000)
+    assert driver.tick().t_send_ns == driver.now + 50_000_000 - round(1e9 / 60)
+
+
+def test_a_robot_fault_and_an_expression_move_the_clock_too(drive):
+    driver = following(drive)
+    driver.supervisor.robot_fault(driver.now + 50_000_000, "overheat")
+    assert driver.tick().t_send_ns == driver.now + 50_000_000 - round(1e9 / 60)
+    driver = following(drive)
+    driver.now += 50_000_000
+    driver.offer(driver.pose())
+    assert driver.supervisor.tick(driver.now - 40_000_000).t_send_ns == driver.now
+
+
+def test_before_the_first_tick_there_is_no_link_yet(drive):
+    supervisor = drive().supervisor
+    assert (supervisor.state, supervisor.reason, supervisor.last_command) == ("STARTING", "no link yet", None)
+
+
+def test_expressions_that_were_not_used_are_counted(drive):
+    driver = following(drive)
+    for late, unusable in ((1, 0), (2, 0), (2, 1), (2, 2)):
+        if driver.supervisor.counters.late < late:
+            driver.offer(driver.pose(), age_s=1.0)
+        else:
+            driver.offer(nans(0))
+        counters = driver.supervisor.counters
+        assert (counters.late, counters.unusable, counters.slewed) == (late, unusable, 0)
 
 
 def test_counters_know_states_and_travel(drive):

@@ -56,8 +56,8 @@ class ExtremesGuard:
         rest = np.stack([-envelope.rest, envelope.rest])
         self._end = np.stack([-envelope.low, envelope.high])
         reach = self._end - rest
-        watched = np.zeros((2, N_CONTROLS), dtype=bool)
-        watched[:, indices("jaw") + indices("head")] = True
+        watched = np.zeros(N_CONTROLS, dtype=bool)
+        watched[indices("jaw") + indices("head")] = True
         self._beyond = np.where(watched, rest + _BEYOND * reach, np.inf)
         self._cap = np.where(watched, rest + _BACK_TO * reach, self._end)
         for lid in indices("eyelids"):

@@ -100,10 +100,7 @@ class Supervisor:
         self._last: Command | None = None
         self._pose = self._rest.copy()  # of the last command
         self._from = self._rest.copy()  # where the ease or the blend began
-        self._from_ns = 0
-        self._blend_ns = 0
-        self._blend_left_ns = 0
-        self._held_since_ns = 0
+        self._from_ns = self._blend_ns = self._blend_left_ns = self._held_since_ns = 0
         self._soft = True
         self._ends = 0
         self._target = np.empty(N_CONTROLS)
@@ -305,7 +302,7 @@ class Supervisor:
             self._begin(now)
         elif state == "HOLDING":
             self._held_since_ns = now
-            self._blend_left_ns = max(0, self._from_ns + self._blend_ns - now)
+            self._blend_left_ns = self._from_ns + self._blend_ns - now
         elif before not in _EASING:  # one ease goes on through FAULT, STOPPED and so on
             self._begin(now)
         if state in ("NEUTRAL", "FAULT"):
