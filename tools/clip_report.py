@@ -21,7 +21,7 @@ import typer
 from numpy.typing import NDArray
 
 from tools import _bench
-from tools.agreement import Agreement, agreement, best_lag
+from tools.agreement import Agreement, agreement, best_lag, peaks
 from tools.labelled_clips import LabelledClip, default_clips, labelled_clips
 from tools.single_stage_report import EXPRESSIBLE
 from x2c_edge.config import load
@@ -154,10 +154,12 @@ def clip_table(clips: list[LabelledClip], neutrals: list[str], pipeline: str, pa
 
 def control_table(clips: list[LabelledClip], pipeline: str, pack: str) -> list[list[str]]:
     """Every control over all clips of unseen people, neutral auto."""
-    found = together([row_of(clip, "auto", pipeline, pack) for clip in clips if clip.split == "test"])
+    rows = [row_of(clip, "auto", pipeline, pack) for clip in clips if clip.split == "test"]
+    found = together(rows)
+    depth = peaks(np.concatenate([r.poses for r in rows]), np.concatenate([r.clip.controls for r in rows]))
     return [
         [NAMES[k], _number(float(found.r[k]), 3), f"{found.error[k]:.3f}", f"{found.offset[k]:+.3f}",
-         _number(float(found.gain[k]), 2)]
+         _number(float(found.gain[k]), 2), _number(float(depth[k]), 2)]
         for k in EXPRESSIBLE
     ]  # fmt: skip
 
@@ -224,7 +226,8 @@ def main(
         )
         command, section = f"{command} --steps", f"clip-steps-{pipeline}"
     elif controls:
-        header, rows = ["control", "r", "error", "offset", "gain"], control_table(clips, pipeline, pack)
+        header = ["control", "r", "error", "offset", "gain", "depth of peaks"]
+        rows = control_table(clips, pipeline, pack)
         command, section = f"{command} --controls", f"clip-controls-{pipeline}"
     else:
         header, rows = HEADER, clip_table(clips, neutral, pipeline, pack)
