@@ -84,11 +84,13 @@ def _places(centre: Tensor, across: Tensor, grid: Tensor) -> Tensor:
     down = down * torch.sign(down[:, 1:]).detach()
     # Whole rows x0 y0 x1 y1 ... at once: a CPU engine is slow where the innermost axis has two numbers. No
     # matrix product either: in half precision it would lose the places.
-    width = grid.shape[1]
+    count, width = len(centre), grid.shape[1]
+    centre, half, down = (
+        v[:, None].expand(count, width, 2).reshape(count, 1, -1) for v in (centre, half, down)
+    )
     along = grid[0, :, :1].expand(width, 2).flatten()
-    first = centre.repeat(1, width) + along * half.repeat(1, width)
-    at = first[:, None] + grid[:, 0, 1:] * down.repeat(1, width)[:, None]
-    return at.reshape(len(at), -1, width, 2)
+    at = centre + along * half + grid[:, 0, 1:] * down
+    return at.reshape(count, -1, width, 2)
 
 
 def _cut(x: Tensor, at: Tensor) -> Tensor:
