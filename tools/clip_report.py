@@ -33,6 +33,7 @@ from x2c_edge.runtime.session import Outputs, Session
 from x2c_edge.runtime.vision import Sight
 from x2c_edge.safety.envelope import Envelope
 from x2c_edge.safety.intake import Intake
+from x2c_edge.safety.lip_limits import limit_lips
 from x2c_edge.safety.one_euro import SmoothingSettings
 from x2c_edge.safety.settings import SupervisorSettings
 
@@ -181,7 +182,18 @@ def steps_table(clips: list[LabelledClip], pipeline: str, pack: str) -> list[lis
         values = np.concatenate([v[c.frames] for (_, v, _), c in zip(series, clips, strict=True)])
         lags = [best_lag(t, v, at, c.controls) for (t, v, at), c in zip(series, clips, strict=True)]
         rows.append([name, *_figures(agreement(values, labels)), f"{1000 * float(np.mean(lags)):.0f}"])
+    rows.append(
+        ["command, beside what the robot can do", *_figures(agreement(values, reachable(labels))), ""]
+    )
     return rows
+
+
+def reachable(labels: Array) -> Array:
+    """The labels moved into the safe ranges and the lips' conditional ones, where commands have to be."""
+    poses = Envelope().clamp(labels)
+    for pose in poses:
+        limit_lips(pose)
+    return poses
 
 
 def _filtered(run: Watched) -> Array:
