@@ -19,7 +19,7 @@ from x2c_edge.controls import (
     SLEW,
 )
 from x2c_edge.errors import BadArgumentError, nearest
-from x2c_edge.safety.eyelids import limit_lids, pinned_lids
+from x2c_edge.safety.eyelids import pinned_lids
 from x2c_edge.safety.lip_limits import limit_lips, pinned_lips
 
 
@@ -65,11 +65,10 @@ class Envelope:
     def rest(self) -> NDArray[np.float64]:
         """The pose that the face eases to, (30,), read-only.
 
-        The robot's neutral; where ranges were narrowed past it, moved into them and into the rules on
-        combinations, so that easing has an end that it can reach.
+        The robot's neutral; where ranges were narrowed past it, moved into them and into the lips'
+        conditional ranges, so that easing has an end that it can reach.
         """
         pose = self.clamp(NEUTRAL)
-        limit_lids(pose, self.low, self.high)
         limit_lips(pose, self.low, self.high)
         return _frozen(self.clamp(pose))
 
