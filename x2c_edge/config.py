@@ -225,5 +225,6 @@ def _keys_of(location: list[str]) -> list[str]:
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             model = inner
         else:  # a table with free keys (limits, smoothing, controls)
-            model = {"limits": Limit, "controls": Correction}.get(location[1], Filter)
+            free: dict[str, type[BaseModel]] = {"limits": Limit, "controls": Correction}
+            model = free.get(location[1], Filter)
     return list(model.model_fields)
