@@ -96,6 +96,25 @@ def test_what_a_person_saw_is_in_the_file_and_in_the_next_run(robot: Peer, tmp_p
     assert abs(robot.arrived()[-1].values[INDEX["Head Yaw"]]) < 1e-3
 
 
+def test_a_stop_from_another_terminal_is_obeyed(robot: Peer, tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, "check-robot", "--link", robot.where, "--only", "Head Yaw")
+    try:
+        terminal.wait_for("the head turns")
+        done = subprocess.run(
+            [*EDGE, "ctl", "stop"], capture_output=True, text=True, env=environment(tmp_path), timeout=LATE_S
+        )
+        assert done.returncode == 0, done.stderr
+        assert "RETURNING (operator stop)" in done.stdout
+        terminal.press("y")  # is no answer now
+        terminal.wait_for("r go on")
+        terminal.press("q")
+        terminal.wait_for("nothing to change")
+        assert terminal.wait() == 0
+    finally:
+        terminal.close()
+    assert abs(robot.arrived()[-1].values[INDEX["Head Yaw"]]) < 1e-3
+
+
 def test_ctrl_c_brings_it_home_and_writes_nothing_unasked(robot: Peer, tmp_path: Path) -> None:
     terminal = Terminal(tmp_path, "check-robot", "--link", robot.where, "--only", "Head Yaw")
     try:

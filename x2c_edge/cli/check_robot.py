@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import sys
@@ -39,7 +40,9 @@ def check_robot(
     from x2c_edge.config import default_path
     from x2c_edge.controls import NAMES
     from x2c_edge.errors import BadArgumentError, UserError, nearest
+    from x2c_edge.runtime.control_socket import ControlSocket
     from x2c_edge.runtime.robot_check import RobotCheck
+    from x2c_edge.runtime.telemetry import as_dict
 
     if not sys.stdin.isatty():
         raise BadArgumentError("check-robot: somebody must look and answer; start it in a terminal")
@@ -57,6 +60,9 @@ def check_robot(
     troubles: list[UserError] = []
 
     def ask(question: str, keys: str) -> str:
+        while not pressed.empty():  # an answer to what is not yet asked is none
+            if (key := pressed.get()) in (" ", "q", ""):
+                return key
         typer.echo(f"\n{question}", err=True)
         while (key := pressed.get()) and key not in keys:
             pass
@@ -76,7 +82,10 @@ def check_robot(
 
     listen_to_signals(session)
     actions = {key: lambda key=key: pressed.put(key) for key in "yoxanlsrqde+-"}
-    with watched(actions | {" ": stop_now}, session.stop):
+    socket = ControlSocket(session.operator, lambda: {"pid": os.getpid(), **as_dict(session.snapshot())})
+    with socket, watched(actions | {" ": stop_now}, session.stop):
+        if socket.problem:
+            typer.echo(f"x2c-edge: {socket.problem}", err=True)
         dialogue = threading.Thread(target=talk, name="dialogue", daemon=True)
         dialogue.start()
         try:
