@@ -146,10 +146,14 @@ def test_without_a_person_nothing_moves(words: list[str], complaint: str, tmp_pa
 
 
 def test_no_robot_named_and_a_wrong_control_are_one_line(tmp_path: Path) -> None:
+    default = tmp_path / "home" / "x2c-edge" / "config.toml"
+    default.parent.mkdir(parents=True)
+    default.write_text("[run]\nrate = 60\n")
     for words, complaint in (
         ([], "name it with --link URI"),
         (["--link", "null:", "--only", "Head Jaw"], "Head Yaw"),
         (["--link", f"serial://{tmp_path}/nothing"], "not found"),
+        (["--config", f"{tmp_path}/new.toml"], "name it with --link URI"),
     ):
         terminal = Terminal(tmp_path, "check-robot", *words)
         try:

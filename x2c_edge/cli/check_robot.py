@@ -37,7 +37,7 @@ def check_robot(
     options = {"link": link, "config": config, "rate": rate}
     from x2c_edge.cli.doors import listen_to_signals
     from x2c_edge.cli.keys import watched
-    from x2c_edge.config import default_path
+    from x2c_edge.config import default_path, load
     from x2c_edge.controls import NAMES
     from x2c_edge.errors import BadArgumentError, UserError, nearest
     from x2c_edge.runtime.control_socket import ControlSocket
@@ -50,9 +50,10 @@ def check_robot(
         if name not in NAMES:
             raise BadArgumentError(f"--only '{name}'{nearest(name, NAMES)}: choose one of the 30 controls")
     target = config or default_path()
-    if config is not None and not config.exists():
-        options["config"] = None
-    settings = o.settings_from(options, by_itself=True)
+    if config is None or config.exists():
+        settings = o.settings_from(options, by_itself=True)
+    else:  # a new file begins with nothing
+        settings = load(None, {"run": {"link": link or None, "rate": rate}})
     if not settings.run.link:
         raise BadArgumentError("check-robot: which robot? name it with --link URI")
     session = RobotCheck(settings, only or NAMES)
