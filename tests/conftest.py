@@ -19,6 +19,14 @@ CROP_SCALE = 1.4
 FPS = 30.0
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_settings_of_this_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the person who runs the tests has set up is not theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of common data beside the checkout."""

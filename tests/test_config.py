@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from x2c_edge.config import Limit, Safety, Settings, load
+from x2c_edge.config import Limit, Safety, Settings, default_path, load
 from x2c_edge.errors import BadArgumentError
 
 # settings in TOML, what the message must name
@@ -155,3 +155,31 @@ def test_safety_keeps_what_the_file_says(file):
 @pytest.mark.parametrize("value", ["0.0", "-1.0", "nan", "inf", "1e9"])
 def test_no_time_of_the_supervisor_can_be_senseless(file, key: str, value: str):
     assert f"safety.{key} = " in complaint(file(f"[safety]\n{key} = {value}"))
+
+
+def test_how_a_robot_differs_is_read(file):
+    path = file('[robot.controls."Head Yaw"]\nsign = -1\n[robot.controls."Jaw Pitch"]\noffset = -0.1\n')
+    controls = load(path).robot.controls
+    assert (controls["Head Yaw"].sign, controls["Head Yaw"].offset) == (-1, 0.0)
+    assert (controls["Jaw Pitch"].sign, controls["Jaw Pitch"].offset) == (1, -0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[robot.controls."Head Jaw"]\nsign = -1\n', "robot.controls.'Head Jaw'"),
+        ('[robot.controls."Head Yaw"]\nsign = 0\n', "sign = 0"),
+        ('[robot.controls."Head Yaw"]\noffset = nan\n', "offset = nan"),
+        ('[robot.controls."Head Yaw"]\nsing = -1\n', "allowed here: sign, offset"),
+    ],
+)
+def test_what_is_wrong_about_a_robot_is_named(file, text: str, words: str):
+    assert words in complaint(file(text))
+
+
+def test_the_default_file_is_in_the_users_config_folder(monkeypatch, tmp_path: Path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert default_path() == tmp_path / "x2c-edge" / "config.toml"
+    for unset in ("", "relative"):
+        monkeypatch.setenv("XDG_CONFIG_HOME", unset)
+        assert default_path() == Path.home() / ".config" / "x2c-edge" / "config.toml"

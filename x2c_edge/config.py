@@ -6,6 +6,7 @@ settings classes are filled from it in ``runtime/session.py``.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -114,6 +115,19 @@ class Safety(_Section):
     smoothing: dict[Group, Filter] = {}
 
 
+class Correction(_Section):
+    """How one control of this robot differs from the description: direction, and rest in paper units."""
+
+    sign: Literal[-1, 1] = 1
+    offset: Finite = 0.0
+
+
+class Robot(_Section):
+    """What ``x2c-edge check-robot`` found, by control name."""
+
+    controls: dict[str, Correction] = {}
+
+
 class Settings(_Section):
     """The whole tree."""
 
@@ -123,6 +137,14 @@ class Settings(_Section):
     motion: Motion = Motion()
     calibration: Calibration = Calibration()
     safety: Safety = Safety()
+    robot: Robot = Robot()
+
+
+def default_path() -> Path:
+    """The file that ``setup`` and ``check-robot`` write, and that is read when no other is named."""
+    home = os.environ.get("XDG_CONFIG_HOME", "")
+    folder = Path(home) if home.startswith("/") else Path.home() / ".config"
+    return folder / "x2c-edge" / "config.toml"
 
 
 def load(path: Path | None, overrides: dict[str, dict[str, Any]] | None = None) -> Settings:
@@ -156,10 +178,13 @@ def load(path: Path | None, overrides: dict[str, dict[str, Any]] | None = None) 
         raise BadArgumentError(
             f"config {path}: is nested too deeply; a section has keys with plain values"
         ) from None
-    for name in settings.safety.limits:
+    for table, name in (
+        *(("safety.limits", name) for name in settings.safety.limits),
+        *(("robot.controls", name) for name in settings.robot.controls),
+    ):
         if name not in NAMES:
             raise BadArgumentError(
-                f"config {path}: safety.limits.{name!r}: unknown control{nearest(name, NAMES)}; "
+                f"config {path}: {table}.{name!r}: unknown control{nearest(name, NAMES)}; "
                 "see controls.py for all 30"
             )
     return settings
@@ -199,6 +224,7 @@ def _keys_of(location: list[str]) -> list[str]:
         inner = field.annotation if field is not None else None
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             model = inner
-        else:  # a table with free keys (limits, smoothing)
-            model = Limit if "limits" in location else Filter
+        else:  # a table with free keys (limits, smoothing, controls)
+            free: dict[str, type[BaseModel]] = {"limits": Limit, "controls": Correction}
+            model = free.get(location[1], Filter)
     return list(model.model_fields)

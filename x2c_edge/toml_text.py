@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from typing import Any, Final
@@ -40,3 +41,37 @@ def _require_short_keys(text: str) -> None:
                 raise ValueError(f"has a key of more than {_LONGEST_KEY} parts")
         elif not (piece[0] in "\"' \t" or piece[0].isalnum() or piece[0] in "_-"):
             dots = 0
+
+
+def to_toml(tables: dict[str, Any]) -> str:
+    """Tables of text, numbers, truth values, lists and tables as TOML; None is left out."""
+    return "\n".join(_table_lines((), tables)).lstrip("\n") + "\n"
+
+
+def _table_lines(path: tuple[str, ...], table: dict[str, Any]) -> list[str]:
+    plain = {key: value for key, value in table.items() if not isinstance(value, dict) and value is not None}
+    lines = [f"{_key(key)} = {_value(value)}" for key, value in plain.items()]
+    if path and lines:
+        lines = ["", f"[{'.'.join(map(_key, path))}]", *lines]
+    for key, value in table.items():
+        if isinstance(value, dict):
+            lines += _table_lines((*path, key), value)
+    return lines
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _text(key)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    return _text(str(value))
+
+
+def _text(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -4,7 +4,8 @@
  * The file's first line is its set-up: "FORMATS WIDTH HEIGHT CLOCK STALL", e.g. "MJPG,YUYV 1280 720 mono 0".
  * FORMATS: what it offers (any other wish gets the first). CLOCK: "mono" or "real". STALL: sends nothing
  * after so many pictures (0: never). Pictures come every 10 ms and are stamped 5 ms before they arrive.
- * Deleting the file unplugs the camera. MJPG pictures are the content of "FILE.jpg"; in YUYV and NV12
+ * FAKE_V4L2 may name several cameras, with colons between; one of them can be open at a time.
+ * "busy" instead of a clock: it can be asked, and refuses to stream. Deleting the file unplugs the camera. MJPG pictures are the content of "FILE.jpg"; in YUYV and NV12
  * every byte is the picture's number.
  */
 #define _GNU_SOURCE
@@ -31,6 +32,8 @@ static struct {
     long long next_ns;
     struct v4l2_pix_format pix;
     void* memory[MAX_BUFFERS];
+    char path[4096];
+    int busy;
     int queue[MAX_BUFFERS], queued;
 } cam = {.fd = -1};
 
@@ -66,6 +69,8 @@ static int open_camera(const char* path) {
     for (char* name = strtok(formats, ","); name; name = strtok(NULL, ","))
         cam.formats[cam.n_formats++] = v4l2_fourcc(name[0], name[1], name[2], name[3]);
     cam.on_real_clock = !strcmp(clock, "real");
+    cam.busy = !strcmp(clock, "busy");
+    snprintf(cam.path, sizeof cam.path, "%s", path);
     cam.sent = cam.queued = 0;
     set_format(0, 640, 480);
     /* Nothing is ever written into the pipe: select() on the camera times out. */
@@ -79,7 +84,7 @@ static unsigned fill(unsigned char* to, unsigned length) {
     unsigned pixels = cam.pix.width * cam.pix.height;
     if (cam.pix.pixelformat == V4L2_PIX_FMT_MJPEG) {
         char path[4096];
-        snprintf(path, sizeof path, "%s.jpg", getenv("FAKE_V4L2"));
+        snprintf(path, sizeof path, "%.4000s.jpg", cam.path);
         FILE* file = fopen(path, "rb");
         size_t got = file ? fread(to, 1, length, file) : 0;
         if (file) fclose(file);
@@ -113,13 +118,36 @@ static int dequeue(struct v4l2_buffer* buffer) {
 }
 
 static int answer(unsigned long request, void* argument) {
-    if (access(getenv("FAKE_V4L2"), F_OK)) return errno = ENODEV, -1;
+    if (access(cam.path, F_OK)) return errno = ENODEV, -1;
     struct v4l2_buffer* buffer = argument;
     switch ((unsigned)request) {
         case VIDIOC_QUERYCAP: {
             struct v4l2_capability* capability = argument;
             memset(capability, 0, sizeof *capability);
             capability->capabilities = V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_STREAMING;
+            snprintf((char*)capability->card, sizeof capability->card, "Thin Air %u", max_width);
+            return 0;
+        }
+        case VIDIOC_ENUM_FMT: {
+            struct v4l2_fmtdesc* format = argument;
+            if (format->index >= cam.n_formats) return errno = EINVAL, -1;
+            format->pixelformat = cam.formats[format->index];
+            return 0;
+        }
+        case VIDIOC_ENUM_FRAMESIZES: {
+            struct v4l2_frmsizeenum* size = argument;
+            if (size->index > 1) return errno = EINVAL, -1;
+            size->type = V4L2_FRMSIZE_TYPE_DISCRETE;
+            size->discrete.width = size->index ? max_width / 2 : max_width;
+            size->discrete.height = size->index ? max_height / 2 : max_height;
+            return 0;
+        }
+        case VIDIOC_ENUM_FRAMEINTERVALS: {
+            struct v4l2_frmivalenum* interval = argument;
+            if (interval->index > 0) return errno = EINVAL, -1;
+            interval->type = V4L2_FRMIVAL_TYPE_DISCRETE;
+            interval->discrete.numerator = 1;
+            interval->discrete.denominator = 100;
             return 0;
         }
         case VIDIOC_G_FMT:
@@ -138,6 +166,7 @@ static int answer(unsigned long request, void* argument) {
             return 0;
         }
         case VIDIOC_REQBUFS: {
+            if (cam.busy) return errno = EBUSY, -1;
             struct v4l2_requestbuffers* wanted = argument;
             cam.count = wanted->count = wanted->count < MAX_BUFFERS ? wanted->count : MAX_BUFFERS;
             return 0;
@@ -161,9 +190,16 @@ static int answer(unsigned long request, void* argument) {
     }
 }
 
+static int is_ours(const char* path) {
+    const char* list = getenv("FAKE_V4L2");
+    size_t length = strlen(path);
+    for (const char* at = list; at && *at; at = strchr(at, ':') ? strchr(at, ':') + 1 : NULL)
+        if (!strncmp(at, path, length) && (at[length] == ':' || !at[length])) return 1;
+    return 0;
+}
+
 static int open_any(const char* name, const char* path, int flags, va_list rest) {
-    const char* ours = getenv("FAKE_V4L2");
-    if (ours && !strcmp(path, ours) && (flags & O_ACCMODE) == O_RDWR) return open_camera(path);
+    if (is_ours(path) && (flags & O_ACCMODE) == O_RDWR) return open_camera(path);
     int (*real)(const char*, int, ...) = (int (*)(const char*, int, ...))dlsym(RTLD_NEXT, name);
     return real(path, flags, va_arg(rest, int));
 }

@@ -11,6 +11,7 @@ from tests.safety.rules import gaze_moves_behind_closed_lids, lids_apart, lips_b
 from x2c_edge.controls import HIGH, INDEX, LOW, N_CONTROLS, NEUTRAL
 from x2c_edge.frames import Expression, Flag
 from x2c_edge.links import codec
+from x2c_edge.safety.correction import Correction
 from x2c_edge.safety.envelope import Envelope
 from x2c_edge.safety.settings import SupervisorSettings
 from x2c_edge.safety.supervisor import Supervisor
@@ -58,6 +59,13 @@ envelopes = st.sampled_from(
         Envelope().narrowed("Eyelid Upper Left", high=0.0).narrowed("Eyelid Upper Right", high=-0.6),
         Envelope().narrowed("Lip Bottom Depress Middle", high=0.2).narrowed("Lip Bottom Curl", high=0.1),
         Envelope().narrowed("Lip Top Raise Middle", low=0.9).narrowed("Lip Top Curl", slew=0.1),
+        Envelope(correction=Correction(sign=-np.ones(N_CONTROLS))),
+        Envelope(
+            correction=Correction.of(
+                {"Head Yaw": -1, "Eyelid Upper Left": -1, "Lip Bottom Curl": -1},
+                {"Head Yaw": 0.1, "Jaw Pitch": -0.5, "Lip Top Raise Middle": -0.3, "Eyelid Lower Left": -1.8},
+            )
+        ).narrowed("Head Yaw", low=0.05),
     ]
 )
 

@@ -125,7 +125,8 @@ class V4L2Camera:
         arrival_ns = time.monotonic_ns()
         t_ns = sensor_time_ns(self._capture.get(cv2.CAP_PROP_POS_MSEC), arrival_ns)
         delivered, raw = self._capture.retrieve()
-        return (t_ns, contiguous_bytes(raw)) if delivered else None
+        # An empty buffer is "delivered" as None.
+        return (t_ns, contiguous_bytes(raw)) if delivered and raw is not None else None
 
     def decode(self, raw: Raw) -> tuple[Raw, PixelFormat] | None:
         if self.format == "MJPG":

@@ -11,7 +11,19 @@ from typing import Final
 import typer
 
 from x2c_edge import __version__
-from x2c_edge.cli import build_engines, ctl, doctor, packs, profile, replay, run, sim, streams
+from x2c_edge.cli import (
+    build_engines,
+    check_robot,
+    ctl,
+    doctor,
+    packs,
+    profile,
+    replay,
+    run,
+    setup,
+    sim,
+    streams,
+)
 from x2c_edge.errors import NotFoundError, UserError
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -33,6 +45,10 @@ app.command("profile", help="Measure where the time goes.")(profile.profile)
 app.command("sim", help="The virtual Ameca: listens, obeys, reports.")(sim.sim)
 app.command("replay", help="Drive the robot with what an earlier run saw.", epilog=_CODES)(replay.replay)
 app.command("ctl", help="Stop, resume, reset: talk to a running run.")(ctl.ctl)
+app.command("setup", help="Find camera and robot, and write the settings.")(setup.setup)
+app.command("check-robot", help="Move one control after the other, and note what differs.", epilog=_CODES)(
+    check_robot.check_robot
+)
 app.command("build-engines", help="Build engines for this GPU or CPU.")(build_engines.build_engines)
 app.command("doctor", help="What works here, what does not, and the command that fixes it.")(doctor.doctor)
 app.add_typer(packs.app, name="packs")

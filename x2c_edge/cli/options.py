@@ -80,11 +80,13 @@ SETTINGS: Final = {
 }
 
 
-def settings_from(options: dict[str, Any]) -> Settings:
+def settings_from(options: dict[str, Any], *, by_itself: bool = False) -> Settings:
     """The settings tree of a command line.
 
     options: a command's options by name, "config" among them; those that are no settings are passed over,
-    and what is None keeps the file's or the default's value.
+    and what is None keeps the file's or the default's value. Without a file, ``config.default_path`` is
+    read where there is one. by_itself: the links of that one count too. Otherwise a robot moves only when
+    its --link, or a file with it, was named.
     """
     from x2c_edge import config as tree
     from x2c_edge.errors import BadArgumentError
@@ -99,4 +101,9 @@ def settings_from(options: dict[str, Any]) -> Settings:
             given.setdefault(section, {})[key] = int(value) if number else value
     if not given.get("run", {}).get("link"):
         given.get("run", {}).pop("link", None)
-    return tree.load(options.get("config"), given)
+    file = options.get("config")
+    if file is None and tree.default_path().is_file():
+        file = tree.default_path()
+        if not by_itself:
+            given.setdefault("run", {}).setdefault("link", [])
+    return tree.load(file, given)

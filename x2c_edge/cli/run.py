@@ -54,7 +54,7 @@ def run(
     from x2c_edge.cli.live_panel import panel_for
     from x2c_edge.runtime.session import Outputs, Session
 
-    settings = o.settings_from(options)
+    settings = o.settings_from(options, by_itself=input is None)
     require_a_hand(settings, page=monitor is not None, fast=fast)
     outputs = Outputs(
         fast=fast,

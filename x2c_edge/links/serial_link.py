@@ -103,6 +103,17 @@ class SerialLink(WorkerLink[serial.Serial]):
         _Session(self, channel, self._settle_s, self._rate_hz).run()
 
 
+def adapter_names() -> dict[str, str]:
+    """What the system calls each serial port, by its real path."""
+    from serial.tools import list_ports  # type: ignore[import-untyped]
+
+    return {
+        os.path.realpath(port.device): port.description
+        for port in list_ports.comports()
+        if port.description != "n/a"
+    }
+
+
 def _discard_output(port: serial.Serial) -> None:
     try:
         port.reset_output_buffer()

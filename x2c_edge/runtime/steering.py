@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from x2c_edge import __version__
 from x2c_edge.capture.base import Source
-from x2c_edge.config import Safety, Settings
+from x2c_edge.config import Settings
 from x2c_edge.controls import GROUPS
 from x2c_edge.errors import BadArgumentError, FaultError, NotFoundError, UserError
 from x2c_edge.links.base import Link
@@ -26,6 +26,7 @@ from x2c_edge.runtime.operator import Operator
 from x2c_edge.runtime.recorder import Recorder, RunRecorder
 from x2c_edge.runtime.telemetry import Snapshot, as_dict
 from x2c_edge.runtime.vision import NO_FACE, Eyes
+from x2c_edge.safety.correction import Correction
 from x2c_edge.safety.envelope import Envelope
 from x2c_edge.safety.one_euro import OneEuroSettings, SmoothingSettings
 from x2c_edge.safety.settings import SupervisorSettings
@@ -70,7 +71,7 @@ class Steering:
         if outputs.record is not None:
             _require_recordable(outputs.record)
         self._settings, self._outputs, self._on_snapshot = settings, outputs, on_snapshot
-        self.supervisor = _supervisor(settings.safety)
+        self.supervisor = supervisor_of(settings)
         self.operator = Operator(hold_to_run=settings.safety.hold_to_run)
         self.recording: McapRecorder | None = None
         self.page: RunPage | None = None
@@ -270,10 +271,23 @@ def _require_recordable(path: Path) -> None:
     from x2c_edge.record import mcap_file  # noqa: F401 (that the package is there)
 
 
-def _supervisor(safety: Safety) -> Supervisor:
-    envelope = Envelope()
-    for name, limit in safety.limits.items():
+def envelope_of(settings: Settings) -> Envelope:
+    """Ranges and speeds after the settings, and how the robot differs. BadArgumentError names the control."""
+    controls = settings.robot.controls
+    envelope = Envelope(
+        correction=Correction.of(
+            {name: control.sign for name, control in controls.items()},
+            {name: control.offset for name, control in controls.items()},
+        )
+    )
+    for name, limit in settings.safety.limits.items():
         envelope = envelope.narrowed(name, low=limit.low, high=limit.high, slew=limit.slew)
+    return envelope
+
+
+def supervisor_of(settings: Settings) -> Supervisor:
+    """The one supervisor of a run, whose commands go to every link."""
+    safety, envelope = settings.safety, envelope_of(settings)
     default = SmoothingSettings()
     filters = {group: getattr(default, group) for group in GROUPS}
     for group, f in safety.smoothing.items():

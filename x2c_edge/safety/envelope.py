@@ -19,7 +19,8 @@ from x2c_edge.controls import (
     SLEW,
 )
 from x2c_edge.errors import BadArgumentError, nearest
-from x2c_edge.safety.eyelids import pinned_lids
+from x2c_edge.safety.correction import Correction
+from x2c_edge.safety.eyelids import limit_lids, pinned_lids
 from x2c_edge.safety.lip_limits import limit_lips, pinned_lips
 
 
@@ -31,7 +32,9 @@ def _frozen(values: ArrayLike) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Envelope:
-    """Ranges and speeds, each (30,) float64, read-only, paper units (slew per second).
+    """Ranges and speeds, each (30,) float64, read-only, paper units (slew per second), as the robot is told.
+
+    correction: how the robot differs from the description; ``rest`` follows it.
 
     The default is the deployed robot's; another one may only be narrower and slower, and must leave a pose
     that the rules on combinations allow. ``BadArgumentError`` names the controls at fault.
@@ -40,6 +43,7 @@ class Envelope:
     low: NDArray[np.float64] = field(default_factory=lambda: SAFE_LOW)
     high: NDArray[np.float64] = field(default_factory=lambda: SAFE_HIGH)
     slew: NDArray[np.float64] = field(default_factory=lambda: SLEW)
+    correction: Correction = field(default_factory=Correction)
 
     def __post_init__(self) -> None:
         for name in ("low", "high", "slew"):
@@ -65,10 +69,11 @@ class Envelope:
     def rest(self) -> NDArray[np.float64]:
         """The pose that the face eases to, (30,), read-only.
 
-        The robot's neutral; where ranges were narrowed past it, moved into them and into the lips'
-        conditional ranges, so that easing has an end that it can reach.
+        This robot's neutral; where ranges were narrowed past it, moved into them and into the rules on
+        combinations, so that easing has an end that it can reach.
         """
-        pose = self.clamp(NEUTRAL)
+        pose = self.clamp(self.correction.applied(NEUTRAL))
+        limit_lids(pose, self.low, self.high)
         limit_lips(pose, self.low, self.high)
         return _frozen(self.clamp(pose))
 

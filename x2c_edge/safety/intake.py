@@ -1,4 +1,4 @@
-"""From a raw expression to a pose worth following: finite, in range, without tremble."""
+"""From a raw expression to a pose worth following: this robot's, finite, in range, without tremble."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class Intake:
 
     __slots__ = (
         "_band",
+        "_corrects",
         "_envelope",
         "_filter",
         "_good",
@@ -51,6 +52,7 @@ class Intake:
     ) -> None:
         self._settings = settings
         self._envelope = envelope
+        self._corrects = envelope.correction.changes
         self._filter = OneEuro(smoothing)
         self._band = math.radians(settings.dead_band_deg)
         self._good = envelope.rest.copy()
@@ -89,6 +91,8 @@ class Intake:
             restarted = True
         values = np.asarray(expression.values, dtype=np.float64)
         sound = values.shape == (N_CONTROLS,) and math.isfinite(expression.presence)
+        if sound and self._corrects:
+            values = self._envelope.correction.applied(values)
         finite = np.isfinite(values) if sound else np.zeros(N_CONTROLS, dtype=bool)
         n_bad = N_CONTROLS - int(np.count_nonzero(finite))
         if not self._bearable(n_bad, now_ns):

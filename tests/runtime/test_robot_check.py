@@ -1,0 +1,163 @@
+"""The check's dialogue over a real serial line, with the virtual Ameca at its other end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.e2e.live_run import Arrived, Peer
+from x2c_edge import config
+from x2c_edge.controls import CONTROLS, HIGH, INDEX, LOW, NAMES, NEUTRAL, SAFE_HIGH, SAFE_LOW
+from x2c_edge.errors import NotFoundError
+from x2c_edge.links.codec import STEPS
+from x2c_edge.runtime import settings_file
+from x2c_edge.runtime.robot_check import SLOW, RobotCheck, changes, slowed
+from x2c_edge.runtime.robot_motions import seen
+from x2c_edge.runtime.steering import envelope_of
+
+QUANTUM = (HIGH - LOW) / STEPS
+SPAN = SAFE_HIGH - SAFE_LOW
+Check = Callable[..., tuple[RobotCheck, list[Arrived], list[str]]]
+
+
+def settings_for(link: str, **tables: object) -> config.Settings:
+    return config.Settings.model_validate({"run": {"link": [link]}, **tables})
+
+
+@pytest.fixture
+def robot(tmp_path: Path) -> Iterator[Peer]:
+    peer = Peer(tmp_path, f"serial://{tmp_path}/robot")
+    yield peer
+    peer.close()
+
+
+@pytest.fixture
+def check(robot: Peer) -> Check:
+    """check(names, answers, **tables): the session, what arrived at the robot, and the questions."""
+
+    def run(names: list[str], answers: str, **tables: object) -> tuple[RobotCheck, list[Arrived], list[str]]:
+        session = RobotCheck(settings_for(robot.where, **tables), names)
+        questions: list[str] = []
+        waiting = iter(answers)
+
+        def ask(question: str, keys: str) -> str:
+            questions.append(question)
+            key = next(waiting, "")
+            assert key in keys or not key, f"{key!r} is no answer to {question}"
+            return key
+
+        def talk() -> None:
+            try:
+                session.check(ask)
+            finally:
+                session.stop()
+
+        dialogue = threading.Thread(target=talk)
+        dialogue.start()
+        session.run()
+        dialogue.join()
+        return session, robot.arrived(), questions
+
+    return run
+
+
+def assert_safe_and_slow(arrived: list[Arrived]) -> None:
+    """In range; every step within the lowered speed limit for one period at 60 Hz or the time it took."""
+    values = np.array([one.values for one in arrived])
+    assert (values >= SAFE_LOW - QUANTUM).all()
+    assert (values <= SAFE_HIGH + QUANTUM).all()
+    way = np.abs(np.diff(values, axis=0))
+    # Arrival times jitter; so the ways of the whole check are compared with its whole time, and single
+    # steps with the longest that the supervisor ever allows (100 ms).
+    assert (way <= SLOW * SPAN * 0.1 + 2 * QUANTUM).all()
+    seconds = (arrived[-1].t_ns - arrived[0].t_ns) / 1e9
+    assert (way.sum(axis=0) <= SLOW * SPAN * seconds + len(way) * 2 * QUANTUM).all()
+
+
+def test_one_after_the_other_small_slow_and_home_again(check: Check) -> None:
+    names = ["Brow Inner Left", "Head Yaw", "Jaw Pitch", "Eyelid Upper Left"]
+    session, arrived, questions = check(names, "yyyy")
+    assert_safe_and_slow(arrived)
+    values = np.array([one.values for one in arrived])
+    moved = np.abs(values - NEUTRAL) > 0.05 * SPAN
+    assert {NAMES[k] for k in np.flatnonzero(moved.any(axis=0))} == set(names)
+    assert (moved.sum(axis=1) <= 1).all()  # never two away from rest at once
+    assert np.abs(values[-1] - NEUTRAL).max() < QUANTUM.max()
+    assert [one.moved for one in session.found.values()] == ["as described"] * 4
+    assert "the jaw opens" in questions[2]
+    assert changes(settings_for("null:"), session.found) == {}
+
+
+def test_what_was_found_is_what_every_later_run_applies(check: Check, tmp_path: Path) -> None:
+    session, arrived, _ = check(["Head Yaw", "Nose Wrinkle"], "on++dl+d+dy")
+    assert_safe_and_slow(arrived)
+    # o ends Head Yaw; Nose Wrinkle: rest two nudges up, largest one stride up, smallest one stride down.
+    new = changes(settings_for("null:"), session.found)
+    assert new["robot"]["controls"]["Head Yaw"] == {"sign": -1, "offset": 0.0}
+    nose = new["robot"]["controls"]["Nose Wrinkle"]
+    assert nose == {"sign": 1, "offset": pytest.approx(0.04)}
+    limits = new["safety"]["limits"]["Nose Wrinkle"]
+    assert limits == {"high": pytest.approx(0.04 + 0.96 / 5), "low": pytest.approx(0.032)}
+
+    file = tmp_path / "config.toml"
+    settings_file.write(file, settings_file.with_changes({"run": {"rate": 50}}, new))
+    settings = config.load(file)
+    assert settings.run.rate == 50
+    envelope = envelope_of(settings)
+    turned = NEUTRAL.copy()
+    turned[INDEX["Head Yaw"]] = 0.1
+    assert envelope.correction.applied(turned)[INDEX["Head Yaw"]] == pytest.approx(-0.1)
+    assert envelope.rest[INDEX["Nose Wrinkle"]] == pytest.approx(0.04)
+
+
+def test_a_second_check_builds_on_the_first(check: Check) -> None:
+    before = {"robot": {"controls": {"Head Yaw": {"sign": -1, "offset": 0.1}}}}
+    session, arrived, questions = check(["Head Yaw"], "o", **before)
+    assert_safe_and_slow(arrived)
+    assert arrived[-1].values[INDEX["Head Yaw"]] == pytest.approx(0.1, abs=1e-3)
+    assert max(one.values[INDEX["Head Yaw"]] for one in arrived) > 0.15
+    assert "to the robot's right" in questions[0]  # the robot's larger value is the described smaller one
+    settings = settings_for("null:", **before)
+    new = changes(settings, session.found)
+    assert new == {"robot": {"controls": {"Head Yaw": {"sign": 1, "offset": 0.1}}}}
+
+
+def test_a_stop_is_obeyed_and_the_question_comes_again(check: Check) -> None:
+    session, arrived, questions = check(["Head Yaw", "Head Roll"], " ryq")
+    assert_safe_and_slow(arrived)
+    assert questions[1] == "stopped (check-robot): r go on | q end"
+    assert questions[2] == questions[0]
+    assert session.found["Head Yaw"].moved == "as described"
+    assert session.found["Head Roll"].moved == ""
+
+
+def test_nobody_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="not found"):
+        RobotCheck(settings_for(f"serial://{tmp_path}/none"))
+
+
+def test_every_control_can_be_shown_and_only_lips_drag_another() -> None:
+    session = RobotCheck(settings_for("null:"))
+    companions = {}
+    for control in CONTROLS:
+        step, others = session._step_of(control.index)
+        assert abs(step) > 0.1 * SPAN[control.index], control.name
+        assert seen(control.name, grows=step > 0) != seen(control.name, grows=step < 0)
+        if others:
+            companions[control.name] = others
+    # The lips' conditional ranges tie these two to a curl at rest.
+    assert companions == {
+        "Lip Bottom Depress Middle": "Lip Bottom Curl", "Lip Top Raise Middle": "Lip Top Curl",
+    }  # fmt: skip
+
+
+def test_speed_limits_are_only_lowered() -> None:
+    settings = settings_for("null:", safety={"limits": {"Head Yaw": {"slew": 0.01, "high": 0.2}}})
+    slow = envelope_of(slowed(settings))
+    assert slow.slew[INDEX["Head Yaw"]] == 0.01
+    assert slow.high[INDEX["Head Yaw"]] == 0.2
+    assert (slow.slew <= SLOW * SPAN + 1e-12).all()
