@@ -22,7 +22,7 @@ from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import typer
@@ -31,7 +31,8 @@ from hypothesis import Phase, settings
 
 from tools._mutants import Mutant
 
-CPU_S = 120  # of one mutant; all tests together take a tenth of it
+CPU_S = 60  # for all tests, which take a quarter of it
+SLOWER = 4  # a mutant that takes so many times longer than the original will never end
 MEMORY = 4 << 30
 OPTIONS = [
     *("-x", "-q", "--tb=no", "--disable-warnings", "-o", "timeout=0"),
@@ -39,6 +40,7 @@ OPTIONS = [
     "--ignore=tests/safety/test_coverage.py",  # runs the others once more
 ]
 
+_T = TypeVar("_T")
 Place = tuple[str, int, str]  # of a function: file, first line, name
 
 
@@ -59,22 +61,22 @@ def survivors_of(todo: list[Mutant], root: Path, tests: list[str], longest_s: fl
     return sorted(alive, key=lambda m: (m.file, m.line))
 
 
-def _progress(mutants: list[Mutant], what: str) -> Iterator[Mutant]:
+def _progress(todo: list[_T], what: str) -> Iterator[_T]:
     begun = time.monotonic()
-    for k, mutant in enumerate(mutants):
+    for k, one in enumerate(todo):
         if k % 50 == 0:
-            print(f"{what}: {k} of {len(mutants)}, {time.monotonic() - begun:.0f} s", file=sys.stderr)
-        yield mutant
+            print(f"{what}: {k} of {len(todo)}, {time.monotonic() - begun:.0f} s", file=sys.stderr)
+        yield one
 
 
-def _ends_well(work: Callable[[], object]) -> bool:
-    """Whether ``work``, in a process of its own, returns 0 within the limits."""
+def _ends_well(work: Callable[[], object], cpu_s: int = CPU_S) -> bool:
+    """Whether ``work``, in a process of its own, returns 0 within ``cpu_s`` and the limit on memory."""
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
+            resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
             silence = os.open(os.devnull, os.O_RDWR)
             for stream in (0, 1, 2):
@@ -115,13 +117,13 @@ class _Session:
             changed = changed_functions((self._root / mutant.file), mutant.source)
             places = [place for place, _ in changed or ()]
             if places and all(place in functions and tests[place] for place in places):
-                quick.append((mutant, changed, [items[k] for k in tests[places[0]]]))
+                noticing = tests[places[0]]
+                cpu_s = 3 + round(SLOWER * sum(first[k][0] for k in noticing))
+                quick.append((mutant, changed, [items[k] for k in noticing], cpu_s))
             else:
                 self.left.append(mutant)
-        by_mutant = {id(mutant): (changed, noticing) for mutant, changed, noticing in quick}
-        for mutant in _progress([mutant for mutant, _, _ in quick], "changed in place"):
-            changed, noticing = by_mutant[id(mutant)]
-            if _ends_well(lambda c=changed, n=noticing: _swap_and_test(functions, c, n)):
+        for mutant, changed, noticing, cpu_s in _progress(quick, "changed in place"):
+            if _ends_well(lambda c=changed, n=noticing: _swap_and_test(functions, c, n), cpu_s):
                 self.survivors.append(mutant)
         return True
 

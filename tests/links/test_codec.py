@@ -267,6 +267,8 @@ def test_cobs_round_trip(data: bytes) -> None:
 def test_cobs_at_the_length_of_a_full_block(length: int) -> None:
     for data in (b"x" * length, b"x" * length + b"\0", b"\0" + b"x" * length):
         assert codec.cobs_decode(codec.cobs_encode(data)) == data
+    blocks, rest = divmod(length, 254)
+    assert len(codec.cobs_encode(b"x" * length)) == length + blocks + (rest > 0)
 
 
 @pytest.mark.parametrize("coded", [b"", b"\0", b"\x05abc", b"\x02a\0", b"\x02"])
