@@ -44,6 +44,23 @@ def agreement(values: Array, labels: Array, moves: float = MOVES) -> Agreement:
     return Agreement(r, np.abs(values - labels).mean(0), (values - labels).mean(0), gain)
 
 
+def peaks(values: Array, labels: Array, share: float = 0.05) -> Array:
+    """(30,): how deep the values go where the labels go deepest, 1 as deep: a blink shut, a smile full.
+
+    Over the ``share`` of the moments at which a label is furthest from its own median, each against its own
+    median. NaN where the label does not move.
+    """
+    away = labels - np.median(labels, axis=0)
+    went = values - np.median(values, axis=0)
+    count = max(3, round(share * len(labels)))
+    deepest = np.argsort(-np.abs(away), axis=0)[:count]
+    wanted = np.take_along_axis(away, deepest, axis=0)
+    found = np.take_along_axis(went, deepest, axis=0) * np.sign(wanted)
+    depth = np.abs(wanted).mean(0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(labels.std(0) < MOVES, np.nan, found.mean(0) / depth)
+
+
 def best_lag(times_s: Array, values: Array, at_s: Array, labels: Array) -> float:
     """Seconds by which a series is late: the shift at which its mean r with the labels is highest.
 

