@@ -21,6 +21,7 @@ from x2c_edge.controls import CONTROLS, INDEX, NAMES
 from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import Expression, Frame
 from x2c_edge.runtime.latency import LatencyBook
+from x2c_edge.runtime.recorder import RunRecorder
 from x2c_edge.runtime.robot_motions import seen
 from x2c_edge.runtime.steering import Outputs, Steering, envelope_of
 from x2c_edge.runtime.vision import Sight
@@ -119,9 +120,11 @@ class RobotCheck(Steering):
     found: by control name, whatever way it ended.
     """
 
-    def __init__(self, settings: Settings, names: Sequence[str] = NAMES) -> None:
+    def __init__(
+        self, settings: Settings, names: Sequence[str] = NAMES, watchers: tuple[RunRecorder, ...] = ()
+    ) -> None:
         slow = slowed(settings)
-        super().__init__(slow, Outputs(), None)
+        super().__init__(slow, Outputs(watchers=watchers), None)
         self._names = names
         self._envelope = envelope_of(slow)
         self._range = self._envelope.high - self._envelope.low
