@@ -149,7 +149,7 @@ WRONG = {
     "no such camera": (3, ["run", "--camera", "63"], ["/dev/video63"]),
     "no such pack": (3, ["run", "--input", "CLIP", "--pack", "smal"], ["smal", "did you mean 'small'"]),
     "no such pipeline": (2, ["run", "--pipeline", "singel-stage"], ["did you mean 'single-stage'"]),
-    "no such backend": (2, ["run", "--backend", "torhc"], ["auto, tensorrt, torch"]),
+    "no such backend": (2, ["run", "--backend", "torhc"], ["auto, tensorrt, cpu, torch"]),
     "no such scheme": (2, ["run", "--link", "sreial:///dev/x", "--input", "CLIP"], ["did you mean 'serial'"]),
     "no such port": (3, ["run", "--link", "serial:///dev/ttyNONE", "--input", "CLIP"], ["/dev/ttyNONE"]),
     "no such config": (2, ["run", "--config", "none.toml"], ["none.toml"]),
