@@ -179,3 +179,13 @@ def _whole_lines(path: Path) -> list[bytes]:
         return []
     data = path.read_bytes()
     return data[: data.rfind(b"\n") + 1].splitlines()
+
+
+def ticks_allowed(ticks: int) -> int:
+    """``ticks``, or a second's worth where more wants to run than there are cores.
+
+    What is judged is the run's own share; on a crowded machine the way of a key, a click or a datagram from
+    one process to another takes whatever the system gives it.
+    """
+    crowded = os.getloadavg()[0] > (os.cpu_count() or 1)
+    return max(ticks, 60) if crowded else ticks

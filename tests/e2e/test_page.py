@@ -13,7 +13,7 @@ import pytest
 
 from tests.browser import Browser, Tab, chromium
 from tests.command_lines import check_safe
-from tests.e2e.live_run import LATE_S, Peer, TerminalRun, followed_after, free_port, values_of
+from tests.e2e.live_run import LATE_S, Peer, TerminalRun, followed_after, free_port, ticks_allowed, values_of
 from tests.record.recordings import smooth, write
 from x2c_edge.controls import NEUTRAL
 from x2c_edge.frames import Flag
@@ -98,10 +98,11 @@ def test_it_shows_what_happens_and_stops_and_resumes(shown: Shown, browser: Brow
             break
         tab.click("#resume")
         shown.run.wait_for("FOLLOWING")
-    assert min(fewest) <= 2 * TICKS, fewest  # the click's way through the browser included
+    assert min(fewest) <= ticks_allowed(2 * TICKS), fewest  # the click's way through the browser included
     first = next(line for line in shown.run.lines() if line["state"] == "RETURNING")
     arrived = [a for a in shown.peer.arrived() if a.t_ns >= first["t_send_ns"]]
-    assert any(a.flags & (Flag.HOLD | Flag.NEUTRAL) for a in arrived[:4])  # 50 ms at 60 a second
+    # 50 ms at 60 a second
+    assert any(a.flags & (Flag.HOLD | Flag.NEUTRAL) for a in arrived[: ticks_allowed(4)])
     tab.wait("document.getElementById('log').textContent.includes('stop (page 1)')")
     tab.click("#resume")
     shown.run.wait_for("FOLLOWING")
@@ -234,7 +235,7 @@ def test_a_killed_browser_lets_go_within_two_ticks(tmp_path: Path) -> None:
             fewest.append(followed_after(shown.run.lines(), killed_ns))
             if fewest[-1] <= TICKS:
                 break
-        assert min(fewest) <= TICKS, fewest
+        assert min(fewest) <= ticks_allowed(TICKS), fewest
         check_safe(shown.run.lines())
     finally:
         shown.close()
