@@ -214,7 +214,8 @@ def _require_modest(value: Any, key: str, most: float = math.inf, depth: int = 0
     """ValueError for what no manifest has: depths, lengths and, inside nets, numbers that only exhaust us."""
     if depth > _DEEPEST:
         raise ValueError(f"{key} is nested too deeply")
-    if isinstance(value, (int, float)) and not abs(value) <= most:
+    limited = most < math.inf  # an accuracy that is not a number harms nobody
+    if limited and isinstance(value, (int, float)) and not abs(value) <= most:
         raise ValueError(f"{key} = {value}: at most {most} makes sense")
     if not isinstance(value, (dict, list)):
         return

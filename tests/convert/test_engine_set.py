@@ -175,6 +175,6 @@ def test_the_index_can_be_read_by_others(one_pack, folder, face_clip, export_onl
     engines = built(one_pack, "fp16", folder, face_clip, export_only, onnx_backend)
     index = json.loads((engines.folder / "engines.json").read_text())
     assert index["key"] == {
-        "pack": "small", "pack_digest": one_pack.digest, "gpu": "Orin", "capability": "8.7",
-        "tensorrt": "10.3.0", "precision": "fp16",
+        "pack": "small", "pack_digest": one_pack.digest, "device": "Orin", "capability": "8.7",
+        "runtime": "TensorRT 10.3.0", "precision": "fp16",
     }  # fmt: skip

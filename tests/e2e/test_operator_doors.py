@@ -44,7 +44,7 @@ TICKS = 2
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A replay of a face that moves in every control, on four robots and a file."""
     folder = tmp_path_factory.mktemp("doors")
-    recording = write(folder / "a.mcap", smooth(4000), pictures=False)
+    recording = write(folder / "a.mcap", smooth(9000), pictures=False)
     peers = every_link(folder)
     links = [word for peer in peers for word in ("--link", peer.where)]
     run = TerminalRun(folder, "replay", recording, *links)

@@ -45,7 +45,7 @@ class Shown:
     def __init__(self, folder: Path, *more: object) -> None:
         self.port = free_port()
         self.peer = Peer(folder, f"serial://{folder}/robot")
-        self.recording = write(folder / "a.mcap", smooth(4000))
+        self.recording = write(folder / "a.mcap", smooth(9000))
         self.folder, self.more = folder, more
         self.run = self.start()
         self.url = f"http://127.0.0.1:{self.port}/"

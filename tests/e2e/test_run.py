@@ -133,6 +133,10 @@ def test_signals_ease_to_neutral(tmp_path: Path, number: signal.Signals) -> None
 def test_kill_9_leaves_whole_lines(tmp_path: Path) -> None:
     process = start(tmp_path, "--link", "jsonl:out.jsonl")
     wait_until_following(tmp_path / "out.jsonl", process)
+    for _ in range(600):
+        if (tmp_path / "out.jsonl").read_text().count("\n") > 40:
+            break
+        time.sleep(0.05)
     process.kill()
     process.wait()
     text = (tmp_path / "out.jsonl").read_text()

@@ -83,5 +83,5 @@ def test_the_plot_has_a_bar_and_a_dot_for_every_control(tmp_path):
     write_errors_plot(file, results, "title")
     assert file.read_bytes()[1:4] == b"PNG"
     (tmp_path / "file").write_text("")
-    with pytest.raises(NotFoundError, match="cannot write the plot"):
+    with pytest.raises(NotFoundError, match="cannot make its folder"):
         write_errors_plot(tmp_path / "file" / "plot.png", results, "title")

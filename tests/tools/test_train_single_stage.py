@@ -119,7 +119,8 @@ def test_the_whole_tool_writes_a_pack(faces: data.FaceSet, shared: Path, tmp_pat
     np.savez(
         folder / "labels.npz", landmarks=mesh, blendshapes=blend, blendshapes_crop=blend,
         pose=np.tile(np.eye(4, dtype=np.float32), (n, 1, 1)), ypr_crop=rng.normal(0, 9, (n, 3)),
-        clip_id=np.zeros(n, np.int16), frame_id=np.arange(n, dtype=np.int32),
+        clip_id=np.zeros(n, np.int16), identity_id=np.arange(n, dtype=np.int16),
+        source_id=np.zeros(n, np.int16), frame_id=np.arange(n, dtype=np.int32),
     )  # fmt: skip
     files = [cv2.imencode(".jpg", image)[1].ravel() for image in faces.images]
     for split in ("train", "val", "test"):
