@@ -43,6 +43,7 @@ LIGHT = {
     "typing_extensions",
 }
 LIGHT |= {"markdown_it", "mdurl", "pygments"}
+LIGHT |= {"attr"}  # rich takes it where it is installed, as the extra "mutation" does
 
 
 def room_of(path: Path) -> str:
