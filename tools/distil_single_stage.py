@@ -26,6 +26,7 @@ from tools.evaluate_single_stage import load_net
 from tools.single_stage_report import evaluate, write_pack
 from tools.slim_single_stage import slimmed
 from tools.train_single_stage import EMA, Batches, average_into, learning_rate
+from tools.training_step import laid_out
 from x2c_edge import packs
 from x2c_edge.nets.single_stage import SingleStage, folded
 
@@ -153,7 +154,7 @@ class Run:
     @staticmethod
     def of(net: SingleStage) -> Run:
         # The batch norms stay what they are: their statistics belong to weights that are nearly right.
-        net = net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = laid_out(net.eval())
         optimiser = torch.optim.AdamW(net.parameters(), weight_decay=WEIGHT_DECAY)
         return Run(net, copy.deepcopy(net), optimiser)
 
@@ -179,7 +180,7 @@ def descend(
 ) -> Iterator[int]:
     """Optimiser steps until ``steps`` were made or ``minutes`` spent in all; gives each step's number."""
     student = Watched(run.net)
-    teacher = Watched(folded(big).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    teacher = Watched(laid_out(folded(big)))
     first, running, lesson = run.step, 0.0, lessons(samples, teacher)
     start = time.monotonic() - run.seconds
     while (progress := max(run.step / steps, run.seconds / 60 / minutes)) < 1:

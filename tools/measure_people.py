@@ -21,15 +21,13 @@ from numpy.typing import NDArray
 
 from tools import face_dataset as data
 from tools.pair_shards import written_beside
+from tools.two_stage_report import absolute, average_neutral, measured
 from x2c_edge import packs, retarget
 from x2c_edge.backends.open import open_backend
-from x2c_edge.controls import INDEX, N_CONTROLS, NAMES, NEUTRAL
-from x2c_edge.frames import FaceCrop, Frame
-from x2c_edge.pipelines.base import Measurement, Pipeline
+from x2c_edge.controls import N_CONTROLS, NEUTRAL, TWIN
 from x2c_edge.pipelines.motion import FaceMotion
 from x2c_edge.pipelines.people import People
 from x2c_edge.pipelines.reference import Reference
-from x2c_edge.pipelines.rotation import angles
 
 Array = NDArray[np.float64]
 
@@ -54,17 +52,6 @@ def at_rest(faces: data.FaceSet) -> NDArray[np.bool_]:
         calm &= faces.blendshapes[:, columns].mean(1) < most
     yaw_pitch = np.abs(data.angles_from_rotation(faces.rotation)[:, :2]).max(1)
     return np.asarray(calm & (yaw_pitch < np.radians(FRONTAL_DEG)))
-
-
-def measured(pipeline: Pipeline, faces: data.FaceSet, rows: NDArray[np.intp]) -> list[Measurement]:
-    """What the pipeline measures of some pictures, each on its own."""
-    rng = np.random.default_rng(0)
-    found = []
-    for row in rows:
-        affine, _ = data.crop_affine(faces.points[row], pipeline.crop_size, data.Jitter(), rng)
-        image = np.ascontiguousarray(faces.images[row])
-        found.append(pipeline.measure(FaceCrop(Frame(0, 0, image), affine, pipeline.crop_size, 1.0)))
-    return found
 
 
 def rests(values: Array, identity: NDArray[np.int16]) -> tuple[Array, Array, Array]:
@@ -92,24 +79,16 @@ def gains(found: Array, labels: Array, clip_id: NDArray[np.int16]) -> Array:
         moved = labels[mine] - labels[mine].mean(0)
         together += (moved * (found[mine] - found[mine].mean(0))).sum(0)
         spread += (moved**2).sum(0)
-    twins = [INDEX[_other_side(name)] for name in NAMES]
-    together, spread = together + together[twins], spread + spread[twins]
+    together, spread = together + together[TWIN], spread + spread[TWIN]
     slope = together / np.maximum(spread, 1e-9)
     return np.where(spread > 1e-6, np.clip(SLOPE / np.maximum(slope, 1e-3), 1.0, MOST_GAIN), 1.0)
-
-
-def _other_side(name: str) -> str:
-    if name.endswith("Left"):
-        return name.removesuffix("Left") + "Right"
-    return name.removesuffix("Right") + "Left" if name.endswith("Right") else name
 
 
 def average_motion(pack: packs.Pack) -> FaceMotion | None:
     """A pack that this project trained puts nobody's face at ``exp`` 0; published ones have no such place."""
     if "motion" not in pack.nets or not pack.trained_by.startswith("python -m tools.train_default_pack"):
         return None
-    count = int(pack.nets["motion"].config["keypoints"])
-    return FaceMotion(np.eye(3), np.zeros((count, 3)), np.zeros(3), 1.0)
+    return average_neutral().motion
 
 
 def measure(pack: packs.Pack, train: data.FaceSet, val: data.FaceSet, threads: int = 1) -> People:
@@ -125,7 +104,7 @@ def measure(pack: packs.Pack, train: data.FaceSet, val: data.FaceSet, threads: i
     pose, _, _ = rests(train.controls[calm], train.identity_id[calm])
     people = nobody_looks_away(People(pose, rest, between, within))
     labels = data.label_controls(val)
-    gain = {"single-stage": gains(_with_head(measured(single, val, everybody)), labels, val.clip_id)}
+    gain = {"single-stage": gains(absolute(measured(single, val, everybody)), labels, val.clip_id)}
     motion = average_motion(pack)
     if motion is None:
         return replace(people, gain=gain)
@@ -146,13 +125,6 @@ def nobody_looks_away(people: People) -> People:
     for name, values in columns.items():
         values[fixed] = 0.0 if name == "between" else NEUTRAL[fixed]
     return replace(people, **columns)
-
-
-def _with_head(found: list[Measurement]) -> Array:
-    values = np.stack([m.values for m in found])
-    for row, m in zip(values, found, strict=True):
-        retarget.head_controls(*angles(m.rotation), row)
-    return values
 
 
 def write(pack: packs.Pack, people: People) -> packs.Pack:

@@ -10,6 +10,7 @@ The single-stage net sees the same pictures in the same run. --write puts the fi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,8 +25,9 @@ from tools.robot_motion import robot_motion
 from tools.single_stage_report import EXPRESSIBLE
 from x2c_edge import packs, retarget
 from x2c_edge.backends.open import open_backend
-from x2c_edge.controls import CONTROLS, INDEX, NAMES, NEUTRAL
+from x2c_edge.controls import CONTROLS, INDEX, NEUTRAL
 from x2c_edge.frames import FaceCrop, Frame
+from x2c_edge.pipelines.base import Measurement, Pipeline
 from x2c_edge.pipelines.motion import FaceMotion
 from x2c_edge.pipelines.reference import Reference
 from x2c_edge.pipelines.rotation import angles
@@ -85,20 +87,33 @@ def average_neutral() -> Reference:
     return Reference(NEUTRAL.copy(), np.eye(3), FaceMotion(np.eye(3), np.zeros((count, 3)), np.zeros(3), 1.0))
 
 
+def measured(pipeline: Pipeline, faces: data.FaceSet, rows: Iterable[int]) -> list[Measurement]:
+    """What the pipeline measures of some pictures, each on its own."""
+    rng = np.random.default_rng(0)
+    found = []
+    for row in rows:
+        affine, _ = data.crop_affine(faces.points[row], pipeline.crop_size, data.Jitter(), rng)
+        image = np.ascontiguousarray(faces.images[row])
+        found.append(pipeline.measure(FaceCrop(Frame(row, 0, image), affine, pipeline.crop_size, 1.0)))
+    return found
+
+
+def absolute(found: list[Measurement]) -> Array:
+    """(N, 30): absolute measurements with head and neck from the head's rotation."""
+    values = np.stack([m.values for m in found])
+    for row, m in zip(values, found, strict=True):
+        retarget.head_controls(*angles(m.rotation), row)
+    return values
+
+
 def evaluate(pack: packs.Pack, faces: data.FaceSet, threads: int = 1) -> TwoStageReport:
     """Run the pack's pipeline on every picture of a split."""
     pipeline = TwoStagePipeline(pack, open_backend("torch", threads))
-    rng = np.random.default_rng(0)
-    found, tracked = np.empty((2, len(faces.images), len(NAMES)))
-    for i, image in enumerate(faces.images):
-        affine, _ = data.crop_affine(faces.points[i], pipeline.crop_size, data.Jitter(), rng)
-        crop = FaceCrop(Frame(i, 0, np.ascontiguousarray(image)), affine, pipeline.crop_size, 1.0)
-        pipeline.refer_to(average_neutral())
-        found[i] = pipeline.measure(crop).values
-        pipeline.refer_to(None)
-        single = pipeline.measure(crop)
-        tracked[i] = single.values
-        retarget.head_controls(*angles(single.rotation), tracked[i])
+    rows = range(len(faces.images))
+    pipeline.refer_to(average_neutral())
+    found = np.stack([m.values for m in measured(pipeline, faces, rows)])
+    pipeline.refer_to(None)
+    tracked = absolute(measured(pipeline, faces, rows))
     labels = data.label_controls(faces)
     r = [data.pearson(values, labels) for values in (found, tracked)]
     return TwoStageReport(faces.split, r[0], r[1], np.abs(found - labels).mean(0))

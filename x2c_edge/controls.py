@@ -169,7 +169,7 @@ def mirrored(values: ArrayLike) -> NDArray[np.float64]:
     the sideways controls (gaze phi, yaw, rolls, jaw yaw) change sign around neutral. Shape (..., 30).
     """
     deviation = np.asarray(values, dtype=np.float64) - NEUTRAL
-    return np.asarray(NEUTRAL + deviation[..., _MIRROR_SOURCE] * _MIRROR_SIGN, dtype=np.float64)
+    return np.asarray(NEUTRAL + deviation[..., TWIN] * _MIRROR_SIGN, dtype=np.float64)
 
 
 def _mirror_source(name: str) -> int:
@@ -181,5 +181,5 @@ def _mirror_source(name: str) -> int:
 
 
 _SIDEWAYS: Final = ("Gaze Target Phi", "Head Roll", "Head Yaw", "Jaw Yaw", "Neck Roll")
-_MIRROR_SOURCE: Final = np.array([_mirror_source(name) for name in NAMES])
+TWIN: Final = np.array([_mirror_source(name) for name in NAMES])  # the same control of the other side
 _MIRROR_SIGN: Final = _column([-1.0 if name in _SIDEWAYS else 1.0 for name in NAMES])

@@ -3,19 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from x2c_edge.controls import INDEX, NEUTRAL, SAFE_HIGH, SAFE_LOW
+from tests.safety.rules import BOTTOM, BOTTOM_CURL, JAW, TOP, TOP_CURL
+from x2c_edge.controls import NEUTRAL, SAFE_HIGH, SAFE_LOW
 from x2c_edge.safety.lip_limits import limit_lips
 
-J, D, R, BC, TC = (
-    INDEX[name]
-    for name in (
-        "Jaw Pitch",
-        "Lip Bottom Depress Middle",
-        "Lip Top Raise Middle",
-        "Lip Bottom Curl",
-        "Lip Top Curl",
-    )
-)
+J, D, R, BC, TC = JAW, BOTTOM, TOP, BOTTOM_CURL, TOP_CURL
 
 
 def limited(jaw, bottom, top, bottom_curl, top_curl):

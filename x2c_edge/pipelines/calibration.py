@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from x2c_edge import retarget
-from x2c_edge.controls import INDEX, NAMES, NEUTRAL
+from x2c_edge.controls import INDEX, NEUTRAL
 from x2c_edge.pipelines.base import Measurement
 from x2c_edge.pipelines.motion import FaceMotion
 from x2c_edge.pipelines.reference import Reference
@@ -29,7 +30,9 @@ class CalibrationSettings:
     min_sharpness: float = 0.05  # faces in sharp clips have 0.07 to 0.15
 
 
-LONGEST_GAP_NS = 1_000_000_000  # between two measurements of one calibration
+LONGEST_GAP_NS: Final = 1_000_000_000  # between two measurements; after a longer one it may be somebody else
+# What a face at rest keeps still: people blink and look about.
+STILL: Final = [i for i in retarget.FACE_CONTROLS if i not in retarget.LID_CONTROLS + retarget.GAZE_CONTROLS]
 
 
 class Calibrator:
@@ -46,7 +49,6 @@ class Calibrator:
         self._calmest: tuple[float, Reference] | None = None
         self.hint = "look at the camera with a relaxed face"
         self.rough = False  # True when the time-out had to take a restless second
-        self._still = [i for i in retarget.FACE_CONTROLS if not NAMES[i].startswith(("Eyelid", "Gaze"))]
 
     def face_lost(self) -> None:
         """The next measurement may be another moment or another person."""
@@ -93,7 +95,7 @@ class Calibrator:
         reference = Reference(median, rotation, FaceMotion.average(motions) if motions else None)
         yaw, pitch, _ = (math.degrees(a) for a in angles(rotation))
         wander = max(np.degrees([angles(rotation.T @ r) for r in rotations]).std(axis=0))
-        motion = float(values[:, self._still].std(axis=0).max())
+        motion = float(values[:, STILL].std(axis=0).max())
         sharp = float(np.median([m.sharpness for m in measurements]))
         smile = max(
             median[INDEX[n]] - NEUTRAL[INDEX[n]] for n in ("Lip Corner Raise Left", "Lip Corner Raise Right")

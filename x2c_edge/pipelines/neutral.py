@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from x2c_edge import retarget
-from x2c_edge.controls import N_CONTROLS, NAMES, NEUTRAL
+from x2c_edge.controls import N_CONTROLS, NEUTRAL
 from x2c_edge.pipelines.base import Measurement
-from x2c_edge.pipelines.calibration import CalibrationSettings, Calibrator
+from x2c_edge.pipelines.calibration import LONGEST_GAP_NS, STILL, CalibrationSettings, Calibrator
 from x2c_edge.pipelines.people import People
 from x2c_edge.pipelines.reference import Reference
 from x2c_edge.pipelines.retargeter import Neutral
@@ -31,19 +31,15 @@ from x2c_edge.pipelines.rotation import angles, rotation_matrix
 
 Array = NDArray[np.float64]
 Way = Literal["auto", "average", "first-frame", "hold-still"]
-WAYS: Final[tuple[Way, ...]] = ("auto", "average", "first-frame", "hold-still")
+WAYS: Final[tuple[Way, ...]] = get_args(Way)
 
-_LIDS: Final = list(retarget.LID_CONTROLS)
-_STILL: Final = [i for i in retarget.FACE_CONTROLS if not NAMES[i].startswith(("Eyelid", "Gaze"))]
-_JUDGED: Final = [i for i in retarget.FACE_CONTROLS if not NAMES[i].startswith("Gaze")]
-_GAP_NS: Final = 1_000_000_000  # after a longer one it may be somebody else
+_JUDGED: Final = [i for i in retarget.FACE_CONTROLS if i not in retarget.GAZE_CONTROLS]
 
 
 class Keeper(Protocol):
     """Decides about the neutral, one measurement after another."""
 
     hint: str  # what the driver should do; empty when nothing
-    rough: bool  # a restless second had to do
 
     @property
     def neutral(self) -> Neutral | None:
@@ -93,7 +89,6 @@ class Average:
     """Everybody is the average person; nothing is learnt. Also for pictures of many people."""
 
     hint = ""
-    rough = False
 
     def __init__(self, people: People) -> None:
         self._people = people
@@ -129,7 +124,7 @@ class HeldStill:
         self._calibrator = Calibrator(settings)
         self._neutral = _equation_6(given) if given is not None else None
         self.hint = self._calibrator.hint
-        self.rough = False
+        self._rough = False
 
     @property
     def neutral(self) -> Neutral | None:
@@ -137,13 +132,13 @@ class HeldStill:
 
     @property
     def says(self) -> str:
-        return "not taken yet" if self._neutral is None else "rough" if self.rough else "as taken"
+        return "not taken yet" if self._neutral is None else "rough" if self._rough else "as taken"
 
     def see(self, t_ns: int, m: Measurement) -> None:
         if self._neutral is None:
             found = self._calibrator.add(t_ns, m)
             if found is not None:
-                self.rough = self._calibrator.rough
+                self._rough = self._calibrator.rough
                 self._neutral = _equation_6(found)
         self.hint = self._calibrator.hint if self._neutral is None else ""
 
@@ -162,7 +157,6 @@ class FirstFrame:
     """The paper's Eq. 6 to the letter: relative to the first frame with a face."""
 
     hint = ""
-    rough = False
 
     def __init__(self, given: Reference | None = None) -> None:
         self._neutral = _equation_6(given) if given is not None else None
@@ -188,8 +182,6 @@ class FirstFrame:
 
 class Learning:
     """``auto``. See the module's text."""
-
-    rough = False
 
     def __init__(
         self,
@@ -254,7 +246,7 @@ class Learning:
             return
         self._retake_with(t_ns, m)
         turn = np.array(angles(m.rotation))
-        if self._last_ns is None or not 0 < t_ns - self._last_ns <= _GAP_NS:
+        if self._last_ns is None or not 0 < t_ns - self._last_ns <= LONGEST_GAP_NS:
             # Another moment, perhaps another person: what was learnt stays, but weighs little from now on.
             self._slow[:], self._slow_turn[:] = m.own, turn
             self._forget_beyond(1.0, 1.0)
@@ -278,7 +270,7 @@ class Learning:
         s = self._s
         follow = 1.0 - math.exp(-dt / 0.3)
         speed = float(np.linalg.norm(turn - self._slow_turn)) / 0.3
-        moved = np.abs(m.own - self._slow)[_STILL].max()
+        moved = np.abs(m.own - self._slow)[STILL].max()
         self._slow += follow * (m.own - self._slow)
         self._slow_turn += follow * (turn - self._slow_turn)
         steady = math.exp(-((speed / math.radians(s.still_deg_s)) ** 2)) * min(m.sharpness / s.sharp, 1.0)
@@ -338,7 +330,7 @@ class Learning:
         distance = float(np.sqrt((away**2).mean())) + float(
             np.abs(np.array(angles(m.rotation)) - self._turn).max()
         )
-        settled = t_ns - self._nearest_ns > 2 * _GAP_NS
+        settled = t_ns - self._nearest_ns > 2 * LONGEST_GAP_NS
         if self._nearest is None or (settled and distance < 0.6 * self._nearest_distance):
             self._nearest, self._nearest_ns, self._nearest_distance = _face_of(m), t_ns, distance
 

@@ -18,6 +18,7 @@ from x2c_edge import retarget
 from x2c_edge.controls import GROUPS, N_CONTROLS, NEUTRAL, Group, indices, mirrored
 from x2c_edge.frames import Expression
 from x2c_edge.pipelines.base import Measurement
+from x2c_edge.pipelines.calibration import LONGEST_GAP_NS
 from x2c_edge.pipelines.reference import Reference
 from x2c_edge.pipelines.rotation import angles
 
@@ -26,7 +27,6 @@ Array = NDArray[np.float64]
 _FADE_NS: Final = 1_000_000_000
 _FADE_GAP_NS: Final = 500_000_000  # an older pose is nothing that a new one could jump from
 _HABIT_S: Final = 20.0
-_HABIT_GAP_NS: Final = 1_000_000_000  # after a longer one it may be somebody else
 _HEAD: Final = list(retarget.HEAD_CONTROLS)
 _LIDS: Final = list(retarget.LID_CONTROLS)
 
@@ -96,7 +96,7 @@ class Retargeter:
     def _strong(self, values: Array, strength: Array | None, now_ns: int) -> Array:
         if not np.isfinite(values).all():
             return values
-        if self._habit_ns is None or not 0 <= now_ns - self._habit_ns <= _HABIT_GAP_NS:
+        if self._habit_ns is None or not 0 <= now_ns - self._habit_ns <= LONGEST_GAP_NS:
             self._habit_frames, self._habit_ns = 0, now_ns
         self._habit_frames += 1
         # The mean of all frames at first, then one that forgets.

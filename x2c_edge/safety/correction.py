@@ -17,7 +17,8 @@ from x2c_edge.controls import CONTROLS, INDEX, N_CONTROLS, NAMES, NEUTRAL
 from x2c_edge.errors import BadArgumentError, nearest
 
 
-def _frozen(values: ArrayLike) -> NDArray[np.float64]:
+def frozen(values: ArrayLike) -> NDArray[np.float64]:
+    """A float64 copy that nobody can write to."""
     array = np.array(values, dtype=np.float64)
     array.flags.writeable = False
     return array
@@ -36,7 +37,7 @@ class Correction:
 
     def __post_init__(self) -> None:
         for name in ("sign", "offset"):
-            array = _frozen(getattr(self, name))
+            array = frozen(getattr(self, name))
             if array.shape != (N_CONTROLS,):
                 raise ValueError(f"{name}: shape ({N_CONTROLS},) expected, not {array.shape}")
             object.__setattr__(self, name, array)

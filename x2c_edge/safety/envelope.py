@@ -19,15 +19,9 @@ from x2c_edge.controls import (
     SLEW,
 )
 from x2c_edge.errors import BadArgumentError, nearest
-from x2c_edge.safety.correction import Correction
+from x2c_edge.safety.correction import Correction, frozen
 from x2c_edge.safety.eyelids import limit_lids, pinned_lids
 from x2c_edge.safety.lip_limits import limit_lips, pinned_lips
-
-
-def _frozen(values: ArrayLike) -> NDArray[np.float64]:
-    array = np.array(values, dtype=np.float64)
-    array.flags.writeable = False
-    return array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +41,7 @@ class Envelope:
 
     def __post_init__(self) -> None:
         for name in ("low", "high", "slew"):
-            array = _frozen(getattr(self, name))
+            array = frozen(getattr(self, name))
             if array.shape != (N_CONTROLS,):
                 raise ValueError(f"{name}: shape ({N_CONTROLS},) expected, not {array.shape}")
             object.__setattr__(self, name, array)
@@ -75,7 +69,7 @@ class Envelope:
         pose = self.clamp(self.correction.applied(NEUTRAL))
         limit_lids(pose, self.low, self.high)
         limit_lips(pose, self.low, self.high)
-        return _frozen(self.clamp(pose))
+        return frozen(self.clamp(pose))
 
     def clamp(self, values: ArrayLike) -> NDArray[np.float64]:
         """``values`` (..., 30) moved into the ranges, a new array. NaN stays NaN."""
