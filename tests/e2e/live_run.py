@@ -102,6 +102,9 @@ class TerminalRun:
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
             os.chdir(folder)
+            signal.signal(
+                signal.SIGHUP, signal.SIG_DFL
+            )  # as from a shell, also where the tests run under nohup
             os.execve(sys.executable, command, self.environment)
         self.screen = b""
 

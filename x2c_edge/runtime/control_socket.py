@@ -88,6 +88,8 @@ class ControlSocket:
 
 class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
+    # Who cannot wait in line is refused at once, and a stop must not be: more than the default of 5.
+    request_queue_size = 128
 
     def __init__(self, path: str, answer: Callable[[str], dict[str, Any]]) -> None:
         self.answer = answer
