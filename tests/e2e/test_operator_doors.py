@@ -95,7 +95,8 @@ def check_every_wire(run: TerminalRun, peers: list[Peer], pressed_ns: int) -> No
 @pytest.mark.parametrize("door", RESUMES)
 def test_a_resume_starts_softly_from_where_the_robot_is(live: Run, door: str) -> None:
     run, _ = live
-    if run.state() == "FOLLOWING":
+    if run.state() != "RETURNING":  # another test's stop
+        run.wait_for("FOLLOWING")
         run.press(" ")
     run.wait_for("RETURNING")
     RESUMES[door](run)
