@@ -16,7 +16,7 @@ test: export OMP_NUM_THREADS = 1
 test: export CUDA_VISIBLE_DEVICES =
 test: lint browser
 	$(BIN)/python -m pytest -n 2
-	$(BIN)/python -m tools.avx2_lane -n 2
+	$(BIN)/python -m tools.check.avx2_lane -n 2
 
 # The live page's tests need a browser (59 MB); without one they skip.
 browser:

@@ -72,7 +72,7 @@ def _packs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that holds the pack "small", made once."""
     import torch
 
-    from tools.single_stage_report import Report, write_pack
+    from tools.evaluate.single_stage_report import Report, write_pack
     from x2c_edge.nets.single_stage import SingleStage, SingleStageConfig
 
     torch.manual_seed(7)

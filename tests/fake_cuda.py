@@ -3,7 +3,7 @@
 What is enqueued happens only when somebody waits, a capture does nothing but remember, a launch enqueues what
 was remembered, and kernels are the CPU's on what lies at the addresses they were given. So the order of
 steps, the memory they share, and what a graph may leave to the host are put to the test; that a real device
-does the same is for tools/gpu_check.py to show.
+does the same is for tools/gpu/gpu_check.py to show.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``make demo``: a real human face in; controls, a side-by-side video and a latency plot out.
 
 The face comes from --clip, else camera 0, else a photograph (NASA's portrait of the astronaut Eileen Collins,
-public domain), moved by ``tools.animate_portrait``.
+public domain), moved by ``tools.evaluate.animate_portrait``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from tools.animate_portrait import animate, astronaut, measure, write_video
+from tools.evaluate.animate_portrait import animate, astronaut, measure, write_video
 from x2c_edge.backends.open import open_backend
 from x2c_edge.packs import open_pack
 from x2c_edge.pipelines.single_stage import SingleStagePipeline

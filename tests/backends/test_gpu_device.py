@@ -21,7 +21,7 @@ pytestmark = [
 torch = pytest.importorskip("torch")
 
 from tests.kernels.test_gpu_two_stage import SMALL  # noqa: E402
-from tools import gpu_two_stage as two  # noqa: E402
+from tools.gpu import gpu_two_stage as two  # noqa: E402
 from x2c_edge.backends.device_memory import DeviceMemory, page_locked  # noqa: E402
 from x2c_edge.backends.device_runner import DeviceRunner, capture_on  # noqa: E402
 from x2c_edge.backends.torch_backend import TorchBackend  # noqa: E402

@@ -82,7 +82,7 @@ def test_a_bound_net_reads_and_writes_in_place(backend: TorchBackend, small_pack
 
 
 def test_it_gives_what_the_net_gives(backend: TorchBackend, small_pack: Path):
-    from tools.evaluate_single_stage import load_net
+    from tools.evaluate.single_stage import load_net
 
     pack = packs.open_pack(str(small_pack))
     x, out, run = bind(backend, pack)

@@ -67,7 +67,16 @@ def test_the_video_has_every_frame(fast_run: Path) -> None:
     assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 216
     ok, picture = video.read()
     assert ok
+    assert picture.shape == (720, 720 + 720 + 560, 3)  # camera, virtual Ameca, bars
+
+
+def test_the_generated_face_is_in_the_video(edge: Run, tmp_path: Path) -> None:
+    run = ["run", "--input", clip("d18"), "--fast", "--pipeline", "two-stage", "--duration", "1"]
+    assert edge(*run, "--save-video", "out.mp4").returncode == 0
+    ok, picture = cv2.VideoCapture(str(tmp_path / "out.mp4")).read()
+    assert ok
     assert picture.shape == (720, 720 + 720 + 720 + 560, 3)  # camera, generated face, virtual Ameca, bars
+    assert picture[:, 720:1440].std() > 20
 
 
 def test_the_same_input_gives_the_same_bytes(fast_run: Path, edge: Run, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""tools/gpu_kernels.py: the definitions that a GPU's kernels are judged by, tried on the kernels here.
+"""tools/gpu/gpu_kernels.py: the definitions that a GPU's kernels are judged by, tried on the kernels here.
 
 On a machine with a GPU these are the GPU's kernels.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-gpu_kernels = pytest.importorskip("tools.gpu_kernels")
+gpu_kernels = pytest.importorskip("tools.gpu.gpu_kernels")
 SMALL = list(gpu_kernels.cases(full=False))
 
 

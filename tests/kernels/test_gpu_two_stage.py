@@ -1,4 +1,4 @@
-"""tools/gpu_two_stage.py: the pipeline that is timed on a GPU gives what plain PyTorch gives.
+"""tools/gpu/gpu_two_stage.py: the pipeline that is timed on a GPU gives what plain PyTorch gives.
 
 On a machine with a GPU that is the GPU's pipeline, eager and as a graph.
 """
@@ -12,8 +12,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tools import _safetensors  # noqa: E402
-from tools import gpu_two_stage as two  # noqa: E402
+from tools.gpu import gpu_two_stage as two  # noqa: E402
+from tools.gpu import plain_safetensors  # noqa: E402
 from x2c_edge.nets.appearance import AppearanceConfig  # noqa: E402
 from x2c_edge.nets.generator import GeneratorConfig  # noqa: E402
 from x2c_edge.nets.mapping import MappingConfig  # noqa: E402
@@ -57,20 +57,20 @@ def test_both_ways_agree(pack: Pack, per_step: bool):
 
 
 def test_tensors_without_the_package(tmp_path: Path):
-    """tools/_safetensors.py against the real one, both ways."""
+    """tools/gpu/plain_safetensors.py against the real one, both ways."""
     real = pytest.importorskip("safetensors.numpy")
     arrays = {
         "a.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
         "half": np.ones((3,), np.float16),
         "count": np.array(5, np.int64),
     }
-    _safetensors.save_arrays(arrays, tmp_path / "ours")
+    plain_safetensors.save_arrays(arrays, tmp_path / "ours")
     real.save_file(arrays, tmp_path / "real")
-    for loaded in (real.load_file(tmp_path / "ours"), _safetensors.load_arrays(tmp_path / "real")):
+    for loaded in (real.load_file(tmp_path / "ours"), plain_safetensors.load_arrays(tmp_path / "real")):
         assert loaded.keys() == arrays.keys()
         for name, array in arrays.items():
             assert loaded[name].dtype == array.dtype
             np.testing.assert_array_equal(loaded[name], array)
     (tmp_path / "none").write_bytes(b"\xff" * 40)
-    with pytest.raises(_safetensors.SafetensorError):
-        _safetensors.load_arrays(tmp_path / "none")
+    with pytest.raises(plain_safetensors.SafetensorError):
+        plain_safetensors.load_arrays(tmp_path / "none")

@@ -221,6 +221,7 @@ def test_spectral_sigma(golden, generator_net):
     golden.check("generator", "spectral_sigma", np.array([sigmas[name] for name in names]))
 
 
+@pytest.mark.slow  # the end-to-end frame below has the same image; this tells which block is wrong
 def test_generator(golden, generator_net):
     data, net = golden.arrays("generator"), generator_net
     s = golden.input("generator/feature", (1, 256, 64, 64), data["feature.head"])

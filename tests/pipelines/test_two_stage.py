@@ -13,7 +13,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from tests import published_files as files
-from tools.plain_two_stage import PlainTwoStage
+from tools.bench.plain_two_stage import PlainTwoStage
 from x2c_edge import packs
 from x2c_edge.backends.open import open_backend
 from x2c_edge.controls import NEUTRAL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from x2c_edge.backends.open import open_backend
 from x2c_edge.cli.main import app
 from x2c_edge.errors import BadArgumentError, UserError
 from x2c_edge.pipelines.reference import Reference
-from x2c_edge.runtime.session import _gears
+from x2c_edge.runtime.gears import gears_of
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +43,26 @@ def run(pack, face_clip, tmp_path):
 
 def test_gears_of_a_two_stage_pack(pack):
     opened = packs.open_pack(str(pack))
-    assert _gears(opened, "auto") == ("two-stage", "single-stage")
-    assert _gears(opened, "single-stage") == ("single-stage",)
+    assert gears_of(opened, "auto") == ("two-stage", "single-stage")  # it states no accuracy
+    assert gears_of(opened, "single-stage") == ("single-stage",)
+
+
+@pytest.mark.parametrize(
+    ("two_stage", "single_stage", "gears"),
+    [
+        (0.82, 0.875, ("single-stage",)),
+        (0.89, 0.875, ("two-stage", "single-stage")),
+        (0.875, 0.875, ("two-stage", "single-stage")),
+        (None, 0.875, ("two-stage", "single-stage")),
+        ("good", 0.875, ("two-stage", "single-stage")),
+    ],
+)
+def test_auto_leaves_out_a_gear_that_a_cheaper_one_surpasses(pack, two_stage, single_stage, gears):
+    stated = {"two_stage": {"mean_r_face_controls": two_stage}}
+    stated["single_stage"] = {"mean_r_face_controls": single_stage}
+    measured = replace(packs.open_pack(str(pack)), accuracy=stated)
+    assert gears_of(measured, "auto") == gears
+    assert gears_of(measured, "two-stage") == ("two-stage",)
 
 
 def test_a_clip_runs_and_its_reference_gives_the_same_again(run, tmp_path):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tools import face_dataset as data
+from tools.dataset import face_dataset as data
 from x2c_edge.nets.landmarks import OVAL
 
 ARKIT = [f"shape{k}{side}" for k in range(26) for side in ("Left", "Right")]

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tools.agreement import agreement, best_lag, peaks
-from tools.single_stage_report import EXPRESSIBLE
+from tools.evaluate.agreement import agreement, best_lag, peaks
+from tools.evaluate.single_stage_report import EXPRESSIBLE
 
 
 def moving(n: int = 200) -> np.ndarray:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tools import animate_portrait as animation
+from tools.evaluate import animate_portrait as animation
 from x2c_edge.backends.open import open_backend
 from x2c_edge.errors import NotFoundError
 from x2c_edge.nets import landmarks as lm

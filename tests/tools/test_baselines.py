@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tools.baselines import BASELINES, BINS, PICTURE, Effort, Samples, samples_of
-from tools.mapping_pictures import ArrayPairs
+from tools.evaluate.baselines import BASELINES, BINS, PICTURE, Effort, Samples, samples_of
+from tools.train.mapping_pictures import ArrayPairs
 from x2c_edge.controls import HIGH, INDEX, LOW, NEUTRAL
 from x2c_edge.nets.single_stage import SingleStage, SingleStageConfig
 from x2c_edge.packs import NetInput

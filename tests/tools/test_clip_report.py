@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tools import clip_report
-from tools.labelled_clips import labelled_clips
+from tools.dataset.labelled_clips import labelled_clips
+from tools.evaluate import clip_report
 
 
 def test_the_labelled_clips_are_of_people_nobody_trained_on(shared: Path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.compose_animations import (
+from tools.dataset.compose_animations import (
     HIGH,
     KINDS,
     LOW,

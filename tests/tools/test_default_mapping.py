@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.evaluate import load_mapping
-from tools.make_dataset import Settings, make_dataset
-from tools.mapping_training import predict
-from tools.pair_dataset import PairDataset
+from tools.dataset.make_dataset import Settings, make_dataset
+from tools.dataset.pair_dataset import PairDataset
+from tools.evaluate.tables import load_mapping
+from tools.train.mapping_training import predict
 from x2c_edge.controls import INDEX
 
 BAR = 0.02  # mean absolute error in paper units; issue 6

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tools import distil_single_stage as distil
-from tools import face_dataset as data
-from tools.train_single_stage import Batches
+from tools.dataset import face_dataset as data
+from tools.train import distil_single_stage as distil
+from tools.train.single_stage import Batches
 from x2c_edge.nets.single_stage import SingleStage, SingleStageConfig
 
 CONFIG = SingleStageConfig(

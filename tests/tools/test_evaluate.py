@@ -10,13 +10,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tools import evaluate
-from tools.evaluate import HEADER, load_mapping, table_row
-from tools.mapping_errors import errors_of
-from tools.mapping_file import save_trained
-from tools.mapping_pictures import ArrayPairs
-from tools.mapping_recipe import Recipe, trunk_of
-from tools.mapping_training import Machine, predict, train
+from tools.evaluate import tables as evaluate
+from tools.evaluate.mapping_errors import errors_of
+from tools.evaluate.tables import HEADER, load_mapping, table_row
+from tools.train.mapping_file import save_trained
+from tools.train.mapping_pictures import ArrayPairs
+from tools.train.mapping_recipe import Recipe, trunk_of
+from tools.train.mapping_training import Machine, predict, train
 from x2c_edge.controls import CONTROLS, NEUTRAL, to_robot
 from x2c_edge.errors import NotFoundError
 from x2c_edge.robot.face import AmecaFace

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools import face_dataset as data
+from tools.dataset import face_dataset as data
 from x2c_edge import controls
 from x2c_edge.face.crop_geometry import affine_from_landmarks, eye_roll, invert, transform
 from x2c_edge.pipelines.rotation import about_view, rotation_matrix

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from tools.look_points import look_points, look_points_of
-from tools.make_dataset import Settings, make_dataset
-from tools.mapping_pictures import ArrayPairs, from_bytes, normalised
-from tools.mapping_recipe import Recipe, trunk_name, trunk_of
-from tools.mapping_training import Machine, train
-from tools.pair_dataset import PairDataset
+from tools.dataset.make_dataset import Settings, make_dataset
+from tools.dataset.pair_dataset import PairDataset
+from tools.train.look_points import look_points, look_points_of
+from tools.train.mapping_pictures import ArrayPairs, from_bytes, normalised
+from tools.train.mapping_recipe import Recipe, trunk_name, trunk_of
+from tools.train.mapping_training import Machine, train
 from x2c_edge.controls import INDEX, NEUTRAL, SAFE_HIGH, SAFE_LOW
 from x2c_edge.errors import BadArgumentError
 from x2c_edge.nets.look_trunk import LookTwiceConfig, LookTwiceTrunk

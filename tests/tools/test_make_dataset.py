@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from tools import pair_shards
-from tools.make_dataset import SAME_ABOVE, SSIM_SIDE, Settings, make_dataset, make_shard
-from tools.pair_dataset import PairDataset
+from tools.dataset import pair_shards
+from tools.dataset.make_dataset import SAME_ABOVE, SSIM_SIDE, Settings, make_dataset, make_shard
+from tools.dataset.pair_dataset import PairDataset
 from x2c_edge.controls import HIGH, LOW
 from x2c_edge.errors import BadArgumentError, FaultError, NotFoundError
 from x2c_edge.robot.face import AmecaFace
@@ -32,7 +32,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def command(out: Path, *options: str, **keywords: object) -> subprocess.Popen[str]:
-    words = [sys.executable, "-m", "tools.make_dataset", "--out", str(out), "--size", "32", *options]
+    words = [sys.executable, "-m", "tools.dataset.make_dataset", "--out", str(out), "--size", "32", *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         words,
@@ -125,7 +125,7 @@ def test_what_is_missing_or_damaged_is_made_again(folder, tmp_path, capsys):
         PairDataset(out, "train")
     assert str(raised.value).startswith(str(damaged))
     options = "--pairs 70 --size 32 --seed 5 --scenes fixed --shard-pairs 50"
-    assert str(raised.value).endswith(f"python -m tools.make_dataset {options} --out {out}")
+    assert str(raised.value).endswith(f"python -m tools.dataset.make_dataset {options} --out {out}")
 
     make_dataset(SETTINGS, out, processes=1, quiet=True)
     assert f"{damaged}: missing or damaged" in capsys.readouterr().err

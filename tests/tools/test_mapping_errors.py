@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from tools.mapping_errors import clustered_sem, errors_of, mean_of
-from tools.mapping_plot import WIDTH, draw_errors, write_errors_plot
+from tools.evaluate.mapping_errors import clustered_sem, errors_of, mean_of
+from tools.evaluate.mapping_plot import WIDTH, draw_errors, write_errors_plot
 from x2c_edge.controls import HIGH, INDEX, LOW, NEUTRAL
 from x2c_edge.errors import NotFoundError
 

@@ -15,9 +15,9 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from tools import train_mapping
-from tools.mapping_file import load_trained, save_trained
-from tools.mapping_pictures import (
+from tools.train import mapping as train_mapping
+from tools.train.mapping_file import load_trained, save_trained
+from tools.train.mapping_pictures import (
     ArrayPairs,
     SomePairs,
     augmented,
@@ -27,8 +27,8 @@ from tools.mapping_pictures import (
     spread,
     statistics,
 )
-from tools.mapping_recipe import Recipe, trunk_name, trunk_of
-from tools.mapping_training import Machine, predict, train
+from tools.train.mapping_recipe import Recipe, trunk_name, trunk_of
+from tools.train.mapping_training import Machine, predict, train
 from x2c_edge.controls import HIGH, LOW, N_CONTROLS, NEUTRAL, to_robot
 from x2c_edge.errors import BadArgumentError, NotFoundError, UserError
 from x2c_edge.nets.mapping import PUBLISHED_TRUNKS, MappingConfig, MappingNetwork
@@ -320,7 +320,7 @@ def test_two_processes_learn_together(pairs: ArrayPairs, tmp_path: Path):
     data, out = published_set(tmp_path / "set", pairs), tmp_path / "net.json"
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     result = subprocess.run(
-        [*launcher, "-m", "tools.train_mapping", str(data), "--out", str(out), *OPTIONS],
+        [*launcher, "-m", "tools.train.mapping", str(data), "--out", str(out), *OPTIONS],
         cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-2000:]

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools import face_dataset as data
-from tools import measure_people
+from tools.dataset import face_dataset as data
+from tools.train import measure_people
 from x2c_edge import packs
 from x2c_edge.controls import INDEX, N_CONTROLS
 from x2c_edge.pipelines.people import people_of

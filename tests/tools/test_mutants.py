@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("cosmic_ray", reason="pip install -e '.[mutation]'")
 
-from tools._mutant_tests import changed_functions
-from tools._mutants import mutants
+from tools.check.mutant_tests import changed_functions
+from tools.check.mutants import mutants
 
 SOURCE = '''"""Doc."""
 

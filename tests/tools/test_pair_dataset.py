@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tools import dataset_stats
-from tools.pair_dataset import PairDataset
+from tools.dataset import dataset_stats
+from tools.dataset.pair_dataset import PairDataset
 from x2c_edge.controls import INDEX, NAMES, NEUTRAL, to_robot
 from x2c_edge.errors import BadArgumentError, NotFoundError
 

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from tools.put_single_stage import put
+from tools.train.put_single_stage import put
 from x2c_edge import packs
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tools import robot_motion as rm
+from tools.dataset import robot_motion as rm
 from x2c_edge import retarget
 from x2c_edge.controls import INDEX, NEUTRAL, SAFE_HIGH, SAFE_LOW
 from x2c_edge.nets import keypoints

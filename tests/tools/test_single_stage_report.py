@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from tools import face_dataset as data
-from tools.evaluate_single_stage import load_net
-from tools.single_stage_report import EXPRESSIBLE, Report, evaluate, write_pack
+from tools.dataset import face_dataset as data
+from tools.evaluate.single_stage import load_net
+from tools.evaluate.single_stage_report import EXPRESSIBLE, Report, evaluate, write_pack
 from x2c_edge import packs
 from x2c_edge.controls import NAMES
 from x2c_edge.nets.single_stage import SingleStage, SingleStageConfig

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tools.slim_single_stage import slimmed
+from tools.train.slim_single_stage import slimmed
 from x2c_edge.nets.single_stage import SingleStage, SingleStageConfig
 
 WIDE = SingleStageConfig(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.soak_faults import LASTS_S, PEACE_S, START_S, Fault, row_of, schedule_of_udp, sent
+from tools.check.soak_faults import LASTS_S, PEACE_S, START_S, Fault, row_of, schedule_of_udp, sent
 from x2c_edge.controls import NEUTRAL
 from x2c_edge.frames import Command
 from x2c_edge.links.jsonl_link import JsonlLink

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tools import face_dataset as data
-from tools import train_default_pack as training
+from tools.dataset import face_dataset as data
+from tools.train import default_pack as training
 from x2c_edge import packs
 
 

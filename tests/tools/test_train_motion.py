@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from tools import face_dataset as data
-from tools import train_motion as training
-from tools import train_single_stage as base
-from tools.robot_motion import code, head_angles, model_angles, robot_motion, row_rotation
+from tools.dataset import face_dataset as data
+from tools.dataset.robot_motion import code, head_angles, model_angles, robot_motion, row_rotation
+from tools.train import motion as training
+from tools.train import single_stage as base
 from x2c_edge.nets import keypoints
 
 

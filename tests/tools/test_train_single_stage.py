@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from tools import face_dataset as data
-from tools import train_single_stage as training
+from tools.dataset import face_dataset as data
+from tools.train import single_stage as training
 from x2c_edge import packs
 
 SIZE = 64

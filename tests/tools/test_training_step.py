@@ -6,7 +6,7 @@ import sys
 import torch
 from torch import nn
 
-from tools.training_step import laid_out, layout_of, mixed_precision
+from tools.train.training_step import laid_out, layout_of, mixed_precision
 from x2c_edge import processor
 
 
@@ -25,7 +25,7 @@ def test_every_small_width_trains():
     script = """
 import torch
 from torch import nn
-from tools.training_step import laid_out, layout_of
+from tools.train.training_step import laid_out, layout_of
 for channels in range(1, 9):
     net = laid_out(nn.Sequential(nn.Conv2d(3, channels, 3, padding=1), nn.Conv2d(channels, 8, 1, 2)))
     for _ in range(20):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tools.user_study import (
+from tools.evaluate.user_study import (
     COLUMNS,
     Answer,
     app,

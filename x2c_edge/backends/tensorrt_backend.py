@@ -1,6 +1,6 @@
 """Nets as TensorRT engines, on the stream and in the memory that our kernels use.
 
-Not yet run on a GPU by its authors: tools/gpu_check.py is what proves it.
+Not yet run on a GPU by its authors: tools/gpu/gpu_check.py is what proves it.
 """
 
 from __future__ import annotations

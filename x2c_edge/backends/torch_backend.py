@@ -62,7 +62,7 @@ class TorchBackend(HostMemory):
 class TorchCudaBackend(DeviceMemory):
     """The first GPU: nets in float16 (``nets.inference_cuda``), captured with our kernels between them.
 
-    Not yet run on a GPU by its authors: tools/gpu_check.py is what proves it.
+    Not yet run on a GPU by its authors: tools/gpu/gpu_check.py is what proves it.
     """
 
     name = "torch"

@@ -1,5 +1,6 @@
 """What people's faces are like at rest, as a pack's nets see them: where everybody starts, and how much
-they differ. A pack's file ``people`` (JSON), measured by ``tools.measure_people`` on the training people.
+they differ. A pack's file ``people`` (JSON), measured by ``tools.train.measure_people``
+on the training people.
 """
 
 from __future__ import annotations

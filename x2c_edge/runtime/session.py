@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
-from x2c_edge.backends.base import Backend
 from x2c_edge.backends.open import engines_for, open_backend
 from x2c_edge.capture.base import Source
 from x2c_edge.capture.images import Images
 from x2c_edge.capture.open import SourceSpec, open_source
 from x2c_edge.capture.pacing import Paced
-from x2c_edge.config import Motion, Settings
-from x2c_edge.errors import BadArgumentError, NotFoundError
+from x2c_edge.config import Settings
+from x2c_edge.errors import BadArgumentError
 from x2c_edge.face.detect import yunet_passes
 from x2c_edge.face.follow import FaceFollower, FollowSettings
 from x2c_edge.nets.landmarks import LANDMARK_IDS
-from x2c_edge.packs import Pack, open_pack
-from x2c_edge.pipelines.base import Pipeline
+from x2c_edge.packs import open_pack
 from x2c_edge.pipelines.calibration import CalibrationSettings
 from x2c_edge.pipelines.neutral import Way, keeper_for
 from x2c_edge.pipelines.people import people_of
 from x2c_edge.pipelines.reference import Reference
 from x2c_edge.pipelines.retargeter import MotionSettings, Retargeter
+from x2c_edge.runtime.gears import gears_of, open_pipeline
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.live import nothing_to_follow
 from x2c_edge.runtime.steering import Outputs, Steering
@@ -31,9 +29,6 @@ from x2c_edge.runtime.trace import Trace
 from x2c_edge.runtime.vision import Vision
 
 __all__ = ["Outputs", "Session"]
-
-# Best first: what a pack must hold for a pipeline to be one of its gears.
-PIPELINE_NETS: Final = (("two-stage", "generator"), ("single-stage", "single_stage"))
 
 
 class Session(Steering):
@@ -48,7 +43,7 @@ class Session(Steering):
         self.pack = open_pack(run.pack)
         engines_for(run.backend, self.pack)  # engines that do not fit are found before any device opens
         people = people_of(self.pack)
-        gears = _gears(self.pack, run.pipeline)
+        gears = gears_of(self.pack, run.pipeline)
         source = _source(settings, outputs.fast)
         self._pictures = isinstance(source, Images) and source.unrelated
         self.source = source if source.live or outputs.fast else Paced(source)
@@ -65,7 +60,7 @@ class Session(Steering):
             self.device = f"{backend.name} on {backend.device}"
             keep_face = any((outputs.save_video, outputs.record, outputs.monitor))
             pipelines = {
-                gear: _pipeline(gear, self.pack, backend, settings.motion, keep_face) for gear in gears
+                gear: open_pipeline(gear, self.pack, backend, settings.motion, keep_face) for gear in gears
             }
             top = pipelines[gears[0]]
             follower = FaceFollower(
@@ -125,30 +120,6 @@ class Session(Steering):
         frames = self.source.status().frames
         if self._is_file and not self._interrupted and frames and not self.vision.with_face:
             raise nothing_to_follow(self.source, frames, self.vision.advice)
-
-
-def _gears(pack: Pack, pipeline: str) -> tuple[str, ...]:
-    """The pipelines to use, best first."""
-    available = [name for name, net in PIPELINE_NETS if net in pack.nets]
-    if pipeline == "auto":
-        return tuple(available)
-    if pipeline not in available:
-        raise NotFoundError(
-            f"pack '{pack.name}' has no {pipeline} pipeline; it has {', '.join(available) or 'none'}"
-        )
-    return (pipeline,)
-
-
-def _pipeline(gear: str, pack: Pack, backend: Backend, motion: Motion, keep_face: bool) -> Pipeline:
-    if gear == "two-stage":
-        from x2c_edge.pipelines.two_stage import TwoStagePipeline
-
-        two_stage = TwoStagePipeline(pack, backend, multiplier=motion.multiplier)
-        two_stage.keep_face = keep_face
-        return two_stage
-    from x2c_edge.pipelines.single_stage import SingleStagePipeline
-
-    return SingleStagePipeline(pack, backend)
 
 
 def _source(settings: Settings, fast: bool) -> Source:

@@ -1,0 +1,150 @@
+"""How much slower a frame gets, and how soon the governor reacts, beside other busy programs.
+
+    python -m tools.bench.crowded CLIP --programs 2 --write docs/benchmarks.md
+
+Quiet and crowded rounds take turns. The programs are processes that do nothing, busily; between the crowded
+rounds they are stopped. Then the clip plays live, and they start in the middle of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tools.bench.common import machine, markdown_table, replace_section
+from tools.bench.default_pack import play
+from x2c_edge import config
+from x2c_edge.backends.open import open_backend
+from x2c_edge.packs import Pack, open_pack
+from x2c_edge.pipelines.base import Pipeline
+from x2c_edge.pipelines.single_stage import SingleStagePipeline
+from x2c_edge.pipelines.two_stage import TwoStagePipeline
+from x2c_edge.runtime.session import Outputs, Session
+
+BUSY = "while True: pass"
+
+
+class Crowd:
+    """Other programs that want a core each; stopped until ``working``."""
+
+    def __init__(self, count: int) -> None:
+        self._programs = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(count)]
+        self._tell(signal.SIGSTOP)
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        self._tell(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self._tell(signal.SIGSTOP)
+
+    def leave(self) -> None:
+        for program in self._programs:
+            program.kill()
+            program.wait()
+
+    def _tell(self, what: signal.Signals) -> None:
+        for program in self._programs:
+            program.send_signal(what)
+
+
+def pipelines(pack: Pack, backends: list[str], threads: list[int]) -> dict[tuple[str, str], Pipeline]:
+    """By gear, and backend with its threads."""
+    made: dict[tuple[str, str], Pipeline] = {}
+    for name in backends:
+        for count in threads:
+            backend, what = open_backend(name, count, pack=pack), f"{name}, {count} thread(s)"
+            made["two-stage", what] = TwoStagePipeline(pack, backend)
+            made["single-stage", what] = SingleStagePipeline(pack, backend, count)
+    return made
+
+
+def reaction(clip: Path, pack: str, backend: str, crowd: Crowd, threads: int) -> str:
+    """One live run, crowded from its third second to its seventh: when it shifted down first, in words."""
+    settings = config.load(
+        None,
+        {"run": {"pack": pack, "backend": backend, "threads": threads}, "capture": {"input": str(clip)}},
+    )
+    session = Session(settings, Outputs(duration_s=8.0))
+    begun = ended = 0
+
+    def interfere() -> None:
+        nonlocal begun, ended
+        time.sleep(3.0)
+        begun = time.monotonic_ns()
+        with crowd.working():
+            time.sleep(4.0)
+            ended = time.monotonic_ns()
+
+    other = threading.Thread(target=interfere)
+    other.start()
+    session.run()
+    other.join()
+    shifts = list(session.governor.shifts)
+    earlier = [s for s in shifts if s.t_ns < begun]
+    down = [s for s in shifts if begun <= s.t_ns <= ended and "miss" in s.why]
+    if not down:
+        return f"no shift down from {earlier[-1].after if earlier else 'the best gear'}"
+    return f"{down[0].before} to {down[0].after} after {(down[0].t_ns - begun) / 1e6:.0f} ms"
+
+
+def main(
+    clip: Annotated[Path, typer.Argument(help="a video of a face, at least 8 seconds")],
+    frames: int = 40,
+    rounds: int = 5,
+    programs: int = typer.Option(2, help="other busy programs"),
+    threads: list[int] = typer.Option([1, 2], help="CPU threads of the nets; may be given several times"),
+    backends: str = "cpu,torch",
+    pack: str = "default",
+    write: Path | None = typer.Option(None, help="a page to write the section into"),
+) -> None:
+    """Measure and print; optionally write."""
+    cases = pipelines(open_pack(pack), backends.split(","), threads)
+    times: dict[tuple[str, str], tuple[list[float], list[float]]] = {case: ([], []) for case in cases}
+    crowd = Crowd(programs)
+    try:
+        for pipeline in cases.values():
+            play(clip, 10, pipeline)
+        for _ in range(rounds):
+            for case, pipeline in cases.items():
+                quiet, crowded = times[case]
+                quiet.append(play(clip, frames, pipeline)[0] / frames)
+                with crowd.working():
+                    crowded.append(play(clip, frames, pipeline)[0] / frames)
+        name = backends.split(",")[0]
+        live = [f"{count} thread(s): {reaction(clip, pack, name, crowd, count)}" for count in threads]
+    finally:
+        crowd.leave()
+    rows = []
+    for (gear, what), (quiet, crowded) in times.items():
+        alone, beside = statistics.median(quiet), statistics.median(crowded)
+        rows.append(
+            [f"{gear}, {what}", f"{1e3 * alone:.1f}", f"{1e3 * beside:.1f}", f"**{beside / alone:.1f}**"]
+        )
+    text = (
+        f"## Beside {programs} busy programs\n\n"
+        f"{machine()}; medians of {rounds} rounds of {frames} frames of {clip.name}, quiet and crowded in "
+        f"turns, `python -m tools.bench.crowded {clip.name} --programs {programs}`.\n\n"
+        + markdown_table(["gear, backend", "quiet, ms", "crowded, ms", "times as long"], rows)
+        + f"\nLive ({name}), the programs starting in the middle of a run: "
+        + "; ".join(live)
+        + ".\n"
+    )
+    print(text)
+    if write is not None:
+        replace_section(write, "crowded", text)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,154 @@
+"""The files of a set of (picture, 30 controls) pairs: shards, their checksums, the manifest.
+
+A shard is a ``.npz`` without compression and without times in it, so that the same pairs give the same
+bytes: ``png`` (uint8, all PNG files one after another), ``offset`` (int64, n+1; picture i is
+``png[offset[i]:offset[i+1]]``), ``controls`` (float32, n×30, paper units), ``animation`` (int32, n),
+``time`` (float32, n; seconds from the animation's start). ``manifest.json`` is described in
+docs/dataset.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from x2c_edge import packs
+from x2c_edge.controls import N_CONTROLS
+from x2c_edge.errors import NotFoundError
+
+MANIFEST = "manifest.json"
+FORMAT = "x2c-edge pairs 1"
+TEST_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Shard:
+    """n pairs. png: encoded pictures; controls (n, 30) float32; animation (n,) int32; time (n,) float32."""
+
+    png: list[bytes]
+    controls: NDArray[np.float32]
+    animation: NDArray[np.int32]
+    time: NDArray[np.float32]
+
+
+def shard_name(index: int) -> str:
+    return f"shard-{index:05d}.npz"
+
+
+def encode_shard(shard: Shard) -> bytes:
+    """The bytes of a shard's file; the same for the same pairs."""
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        png=np.frombuffer(b"".join(shard.png), np.uint8),
+        offset=np.cumsum([0, *map(len, shard.png)], dtype=np.int64),
+        controls=shard.controls.astype(np.float32),
+        animation=shard.animation.astype(np.int32),
+        time=shard.time.astype(np.float32),
+    )
+    return buffer.getvalue()
+
+
+def read_shard(path: Path, sha256: str, remake: str) -> Shard:
+    """A shard of a finished set. ``NotFoundError`` with ``remake``, the command that mends the set, when it
+    is missing or its bytes are not those of the checksum."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise NotFoundError(f"{path}: {error.strerror}; make it again: {remake}") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise NotFoundError(f"{path}: damaged (its sha256 is not the manifest's); make it again: {remake}")
+    data = np.load(io.BytesIO(content))
+    png = data["png"].tobytes()
+    return Shard(
+        png=[png[a:b] for a, b in pairwise(data["offset"])],
+        controls=data["controls"].reshape(-1, N_CONTROLS),
+        animation=data["animation"],
+        time=data["time"],
+    )
+
+
+def sha256_of(path: Path) -> str | None:
+    """Checksum of a file, None when there is none."""
+    try:
+        return packs.sha256_of(path)
+    except FileNotFoundError:
+        return None
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """``manifest.json`` of a set. ``NotFoundError`` when it is missing, broken or of another format."""
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text())
+    except OSError as error:
+        raise NotFoundError(
+            f"{path}: {error.strerror}; make a set: python -m tools.dataset.make_dataset"
+        ) from error
+    except ValueError as error:
+        raise NotFoundError(
+            f"{path}: not JSON ({error}); delete it and run tools.dataset.make_dataset again"
+        ) from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise NotFoundError(
+            f'{path}: not a set of pairs (its "format" is not {FORMAT!r}); give another folder'
+        )
+    return manifest
+
+
+def command(folder: Path, manifest: dict[str, Any]) -> str:
+    """What makes this set, and what makes a damaged shard of it again."""
+    names = ("pairs", "size", "seed", "scenes", "shard_pairs")
+    options = " ".join(f"--{name.replace('_', '-')} {manifest[name]}" for name in names)
+    return f"python -m tools.dataset.make_dataset {options} --out {folder}"
+
+
+def random_test_frames(count: int, seed: int) -> list[int]:
+    """The paper's division: a fifth of the frames, drawn at random, is for testing. Rising positions."""
+    chosen = np.random.default_rng(seed).permutation(count)[: round(count * TEST_SHARE)]
+    return [int(i) for i in np.sort(chosen)]
+
+
+def test_animations(frames: dict[int, int], seed: int) -> list[int]:
+    """The division by animation: animations drawn at random until they hold a fifth of the frames.
+
+    frames: how many each animation has. Rising numbers; one at least, and one is left for training.
+    """
+    wanted = sum(frames.values()) * TEST_SHARE
+    chosen: list[int] = []
+    for number in np.random.default_rng(seed).permutation(sorted(frames))[1:]:
+        if chosen and wanted <= 0:
+            break
+        chosen.append(int(number))
+        wanted -= frames[int(number)]
+    return sorted(chosen)
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Replace the manifest in one move. Raises OSError."""
+    with written_beside(folder / MANIFEST) as file:
+        file.write((json.dumps(manifest, indent=1) + "\n").encode())
+
+
+@contextlib.contextmanager
+def written_beside(path: Path) -> Iterator[BinaryIO]:
+    """A ``.partial`` file that takes ``path``'s place when all went well, and is removed when not."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

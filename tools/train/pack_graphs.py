@@ -1,0 +1,58 @@
+"""Gives a pack its CPU engine: graphs without weights beside its weights, checked against PyTorch.
+
+    python -m tools.train.pack_graphs engines/default
+
+To be run again when a net's sizes change; new weights of the same sizes need no new graphs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from x2c_edge import packs
+from x2c_edge.backends.cpu_engine import GRAPH, CpuEngine
+from x2c_edge.backends.torch_backend import TorchBackend
+from x2c_edge.convert.cpu_graphs import graphs_of
+from x2c_edge.convert.engine_set import Order, clip_of
+from x2c_edge.convert.rehearsal import Parity, crops_of, pipeline_of, rehearse
+
+
+def add_graphs(pack: packs.Pack, clip: str | None = None) -> Parity:
+    """Write the graphs and the manifest of a pack that lies open in its folder.
+
+    NotFoundError, with the folder as it was, if the controls differ from PyTorch's by more than fp32 may.
+    """
+    graphs = graphs_of(pack)
+    reference = pipeline_of(pack, TorchBackend(1))
+    crops = crops_of(clip_of(Order(pack, "fp32", pack.path, clip)), reference)
+    expected = rehearse(reference, crops)
+    parity = Parity.of(rehearse(pipeline_of(pack, CpuEngine(graphs, 1)), crops), expected)
+    parity.require("fp32")
+    files = {key: entry for key, entry in pack.files.items() if not key.startswith(GRAPH)}
+    for old in pack.files.keys() - files.keys():
+        pack.files[old].file.unlink(missing_ok=True)
+    for name, graph in graphs.items():
+        file = pack.path / f"{name}.onnx"
+        file.write_bytes(graph)
+        files[GRAPH + name] = packs.PackFile(file, packs.sha256_of(file))
+    packs.write_manifest(replace(pack, files=files))
+    return parity
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="a pack's folder")],
+    clip: Annotated[str | None, typer.Option(help="a face to check on (default: the pack's)")] = None,
+) -> None:
+    """Write, and say how far the engine is from PyTorch."""
+    pack = packs.read_manifest(folder.resolve())
+    name, error = add_graphs(pack, clip).worst
+    total = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
+    print(f"{folder}: largest difference from PyTorch {error:.1e} in '{name}'; the pack has {total:.1f} MB")
+
+
+if __name__ == "__main__":
+    typer.run(main)

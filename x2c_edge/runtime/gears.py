@@ -1,0 +1,57 @@
+"""Which pipelines a pack can run, and which of them a run uses."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from x2c_edge.backends.base import Backend
+from x2c_edge.config import Motion
+from x2c_edge.errors import NotFoundError
+from x2c_edge.packs import Pack
+from x2c_edge.pipelines.base import Pipeline
+
+# Dearest first: what a pack must hold for a pipeline to be one of its gears.
+PIPELINE_NETS: Final = (("two-stage", "generator"), ("single-stage", "single_stage"))
+
+
+def gears_of(pack: Pack, pipeline: str) -> tuple[str, ...]:
+    """Names of the pipelines to use, most accurate first.
+
+    Under ``auto`` a gear that a cheaper one surpasses, by the accuracy that the manifest states, is left out:
+    the governor would only ever wait for worse. A pack that states none has all its gears, dearest first.
+    NotFoundError for a pipeline that the pack does not have.
+    """
+    available = [name for name, net in PIPELINE_NETS if net in pack.nets]
+    if pipeline == "auto":
+        stated = {name: _stated_accuracy(pack, name) for name in available}
+        return tuple(
+            name
+            for i, name in enumerate(available)
+            if not any(stated[name] < stated[cheaper] for cheaper in available[i + 1 :])
+        )
+    if pipeline not in available:
+        raise NotFoundError(
+            f"pack '{pack.name}' has no {pipeline} pipeline; it has {', '.join(available) or 'none'}"
+        )
+    return (pipeline,)
+
+
+def _stated_accuracy(pack: Pack, gear: str) -> float:
+    """The gear's agreement with people's labels, as the manifest states it; nan, which nothing surpasses."""
+    figures = pack.accuracy.get(gear.replace("-", "_"))
+    stated = figures.get("mean_r_face_controls") if isinstance(figures, dict) else None
+    return float(stated) if isinstance(stated, int | float) else math.nan
+
+
+def open_pipeline(gear: str, pack: Pack, backend: Backend, motion: Motion, keep_face: bool) -> Pipeline:
+    """The gear with its nets and buffers. keep_face: measurements bring the generated face, if any."""
+    if gear == "two-stage":
+        from x2c_edge.pipelines.two_stage import TwoStagePipeline
+
+        two_stage = TwoStagePipeline(pack, backend, multiplier=motion.multiplier)
+        two_stage.keep_face = keep_face
+        return two_stage
+    from x2c_edge.pipelines.single_stage import SingleStagePipeline
+
+    return SingleStagePipeline(pack, backend)
