@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "../core/face_to_mapping.h"
 #include "../cpu/face_square.h"
 #include "../cpu/relative_keypoints.h"
 #include "arguments.h"
