@@ -228,7 +228,7 @@ def test_a_tag_fits_one_message_key_and_challenge_only(
 
 @given(messages, u64)
 def test_the_tag_is_the_specified_one(message: Message, challenge: int) -> None:
-    """HMAC-SHA256 over context, direction, challenge and frame, 16 bytes of it (links.md 5.2)."""
+    """HMAC-SHA256 of context, direction, challenge and frame, 16 bytes (docs/spec/links.md section 5.2)."""
     frame = codec.encode_authenticated(message, KEY, challenge)
     signed, tag, crc = frame[:-20], frame[-20:-4], frame[-4:]
     to_host = isinstance(message, Status | Positions | Pong | HelloAck)

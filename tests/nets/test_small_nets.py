@@ -228,7 +228,7 @@ def _trilinear(volume: np.ndarray, position: np.ndarray) -> np.ndarray:
 
 
 def test_front_end_and_deformation_at_odd_sizes():
-    """Against section 8 written out voxel by voxel in float64, batch 2."""
+    """Against docs/spec/liveportrait.md section 8 written out voxel by voxel in float64, batch 2."""
     rng = np.random.default_rng(3)
     size, count, channels = (3, 5, 4), 4, 3
     config = WarpingConfig(keypoints=count, channels=6, depth=3, compressed=channels, base=4, levels=1)
