@@ -8,7 +8,7 @@ NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 .PHONY: demo test browser lint clean
 
 demo: $(RUNS)
-	$(BIN)/python -m tools.demo $(if $(CLIP),--clip "$(CLIP)")
+	$(BIN)/python -m tools.demo $(if $(CLIP),--clip "$(CLIP)") $(if $(PIPELINE),--pipeline $(PIPELINE))
 
 # One thread each: two workers with two each would be four on two cores. A test that kills its worker takes
 # no other with it: it is reported by name, and a new worker goes on.

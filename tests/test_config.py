@@ -85,7 +85,7 @@ def test_files_that_cannot_be_read(tmp_path: Path):
     assert "not TOML" in complaint(path)
 
 
-def test_defaults_are_the_design_s():
+def test_defaults_are_the_documented_ones():
     settings = load(None)
     assert settings == Settings()
     assert (settings.run.budget_ms, settings.run.rate, settings.run.link) == (50.0, 60, ())

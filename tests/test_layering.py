@@ -1,4 +1,4 @@
-"""Who may import whom (design, section 2), read from the source of every module of x2c_edge."""
+"""Who may import whom (docs/architecture.md, "Rooms"), read from the source of every module of x2c_edge."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_a_path_goes_first(three_places: dict[str, Path], small_pack: Path):
     assert packs.find(str(small_pack)) == small_pack
 
 
-def test_names_are_looked_for_in_the_order_of_the_design(three_places: dict[str, Path]):
+def test_names_are_looked_for_in_the_documented_order(three_places: dict[str, Path]):
     for key in ("first", "second", "user"):
         assert packs.find("twin") == three_places[key]
         shutil.rmtree(three_places[key])
@@ -147,7 +147,7 @@ def test_the_digest_covers_the_manifest(small_pack: Path):
     assert packs.open_pack(str(small_pack)).digest != before
 
 
-def test_the_shipped_pack_is_what_the_design_asks_for(real_pack: str):
+def test_the_shipped_pack_is_what_the_documentation_promises(real_pack: str):
     pack = packs.open_pack(real_pack)
     assert "single_stage" in pack.nets
     assert sum(net.file.stat().st_size for net in pack.nets.values()) <= 20e6

@@ -94,8 +94,43 @@ def effect(blendshape: str) -> dict[str, int]:
     return {NAMES[i]: int(np.sign(v)) for i, v in enumerate(change) if abs(v) > 1e-12}
 
 
-def test_the_list_of_blendshapes_is_the_labels(shared: Path):
-    assert json.loads((shared / "data" / "faces" / "blendshape_names.json").read_text()) == ARKIT
+LABELLED = json.loads((Path(__file__).parent / "data" / "labelled_faces.json").read_text())
+
+
+def test_the_list_of_blendshapes_is_the_labels():
+    assert LABELLED["blendshape_names"] == ARKIT
+
+
+def of_labels(face: dict) -> np.ndarray:
+    """The 30 controls of a labelled face."""
+    shapes, nose = np.array([face["blendshapes"]]), np.array([face["nose_distance"]])
+    controls = retarget.face_controls(shapes, ARKIT, nose)[0]
+    yaw, pitch, roll = np.radians(face["yaw_pitch_roll_deg"])
+    retarget.head_controls(yaw, pitch, roll, controls)
+    return controls
+
+
+@pytest.mark.parametrize("face", LABELLED["faces"], ids=lambda face: face["what"])
+def test_labelled_faces_become_the_controls_that_nets_were_trained_with(face: dict):
+    np.testing.assert_allclose(of_labels(face), face["controls"], atol=1e-6)
+
+
+def test_labelled_faces_look_like_what_they_are():
+    faces = {face["what"]: dict(zip(NAMES, of_labels(face), strict=True)) for face in LABELLED["faces"]}
+    rest = faces["rest"]
+
+    def more(what: str, control: str) -> float:
+        return faces[what][control] - rest[control]
+
+    for side in ("Left", "Right"):
+        assert faces["eyes shut"][f"Eyelid Upper {side}"] < 0.1
+        assert rest[f"Eyelid Upper {side}"] > 0.8
+        assert more("smile", f"Lip Corner Raise {side}") > 0.3
+        assert more("frown", f"Brow Inner {side}") < -0.2
+        assert more("pucker", f"Lip Corner Stretch {side}") < -0.2
+    assert more("mouth open", "Jaw Pitch") < -0.3
+    assert more("look to the left", "Gaze Target Phi") > 0.15
+    assert more("head tilted", "Head Roll") > 0.2
 
 
 def test_a_face_without_expression_is_neutral():

@@ -23,27 +23,29 @@ SECONDS, FPS = 10, 30.0
 def main(
     clip: Path | None = typer.Option(None, help="a video of a face"),
     out: Path = typer.Option(Path("demo"), help="folder for what is made"),
+    pipeline: str = typer.Option("auto", help="two-stage: also shows the robot's face as the net draws it"),
 ) -> None:
     """Run the main job twice on a clip: once in order for the video, once at real time for the latency."""
     out.mkdir(parents=True, exist_ok=True)
     video, controls, plot = out / "side_by_side.mp4", out / "controls.jsonl", out / "latency.png"
     edge = [sys.executable, "-m", "x2c_edge.cli.main"]
+    gear = ["--pipeline", pipeline]
     if clip is None and Path("/dev/video0").exists():
         print(f"camera 0, {SECONDS} seconds: look at it and make faces")
-        run([*edge, "run", "--camera", "0", "--duration", str(SECONDS), "--link", f"jsonl:{controls}",
+        run([*edge, "run", "--camera", "0", *gear, "--duration", str(SECONDS), "--link", f"jsonl:{controls}",
              "--save-video", str(video)])  # fmt: skip
-        run([*edge, "profile", "--camera", "0", "--duration", str(SECONDS), "--plot", str(plot)])
+        run([*edge, "profile", "--camera", "0", *gear, "--duration", str(SECONDS), "--plot", str(plot)])
     else:
         if clip is None:
             print("no CLIP and no camera: moving a photograph (an astronaut's)")
             clip = out / "portrait.mp4"
             write_portrait(clip)
-        source = ["--input", str(clip)]
+        source = ["--input", str(clip), *gear]
         run([*edge, "run", *source, "--fast", "--link", f"jsonl:{controls}", "--save-video", str(video)])
         run([*edge, "profile", *source, "--duration", str(SECONDS), "--plot", str(plot)])
     print("\nmade:")
     for path, what in (
-        (video, "camera | the robot's face that the net drew | virtual Ameca | the 30 controls"),
+        (video, "camera | virtual Ameca | the 30 controls"),
         (controls, "one line per command"),
         (plot, "latency"),
     ):

@@ -67,7 +67,8 @@ class Face(_Section):
 class Motion(_Section):
     """gain: multiplies the motion of a group of controls. mirror: swap the robot's sides.
 
-    multiplier: two-stage only, scale the motion by the faces' sizes (liveportrait.md section 6, step 6).
+    multiplier: two-stage only, scale the motion by the faces' sizes (docs/spec/liveportrait.md section 6,
+    step 6).
     """
 
     mirror: bool = False

@@ -4,9 +4,7 @@ Order is the wire's: alphabetical by name, everywhere. Values are in **paper uni
 gaze, head and neck, plain numbers for the rest. The robot's own scripts, and every link format,
 take degrees instead of radians; ``to_robot`` and ``from_robot`` convert.
 
-Sources: ``shared/specs/links.md`` section 2 (names, namespaces, wire and safe ranges, neutral,
-slew) and ``shared/specs/liveportrait.md`` section 13 (the paper's Table 2 and Table 3). Where they
-differ:
+The same table with its sources: docs/spec/controls.md. Where these differ:
 
 * ``low``/``high`` are the exact data-set ranges, the ones a u16 on the wire spans. The paper's
   Table 2 (``paper_low``/``paper_high``) prints the angles rounded to one decimal of a radian.

@@ -1,7 +1,7 @@
 """Errors that are the user's to fix: one line that says what, where, and what to do.
 
 The command line prints the message of a ``UserError`` without a traceback and exits with its
-``exit_code`` (design, section 8). Anything else that escapes is a bug of ours.
+``exit_code`` (docs/spec/program.md section 8). Anything else that escapes is a bug of ours.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ All are frozen; a stage that changes something makes a new one. Times are nanose
 clock: ``time.monotonic_ns()`` live, the file's own timestamps under ``--fast``.
 
 Pixel coordinates are indices: (0, 0) is the *centre* of the top left pixel, x to the right, y down
-(specs/liveportrait.md section 11).
+(docs/spec/liveportrait.md section 11).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ State = Literal["STARTING", "NEUTRAL", "FOLLOWING", "HOLDING", "RETURNING", "FAU
 
 
 class Flag:
-    """Command flags, the bits of specs/links.md section 3."""
+    """Command flags, the bits of docs/spec/links.md section 3."""
 
     HOLD = 0x0001
     NEUTRAL = 0x0002
@@ -111,7 +111,7 @@ class Command:
     pipeline: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The ``jsonl:`` line's content (design, section 8)."""
+        """The ``jsonl:`` line's content (docs/spec/program.md section 8)."""
         return {
             "seq": self.seq,
             "frame_seq": self.frame_seq,

@@ -1,7 +1,7 @@
 """Model packs: a folder with ``manifest.toml`` and safetensors weights. Find, open, verify.
 
-Search order for a name (design, section 5): a path; each folder in ``$X2C_EDGE_PACKS``; the user's
-data directory; the packs that ship with the program.
+Search order for a name (docs/spec/program.md section 5): a path; each folder in ``$X2C_EDGE_PACKS``; the
+user's data directory; the packs that ship with the program.
 """
 
 from __future__ import annotations

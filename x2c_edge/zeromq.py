@@ -1,7 +1,7 @@
 """ZeroMQ sockets as this project uses them; the one file that imports zmq.
 
 Multipart messages out of a :class:`Publisher`, the newest one into a :class:`Subscriber`, CURVE on both
-when a key file is given. Socket options and their reasons: ``shared/specs/links.md`` section 6.
+when a key file is given. Socket options and their reasons: docs/spec/links.md section 6.
 
 A key file has one word and one key (40 characters, Z85) a line: ``secret`` our own; in a robot's file
 ``server`` the host's public key, which the robot pins; in a host's file one ``allow`` for every robot that

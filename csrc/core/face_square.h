@@ -5,7 +5,7 @@
 
 #include "platform.h"
 
-// The motion extractor's crop from the tracker's landmarks (specs/liveportrait.md section 11), so that a
+// The motion extractor's crop from the tracker's landmarks (docs/spec/liveportrait.md section 11), so that a
 // device can go from one net to the next without asking the host. pipelines/two_stage.py says it in Python.
 namespace x2c {
 

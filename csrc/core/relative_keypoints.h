@@ -4,7 +4,7 @@
 
 #include "platform.h"
 
-// Pose, keypoints and relative motion (specs/liveportrait.md sections 5 to 7). Points are row vectors.
+// Pose, keypoints and relative motion (docs/spec/liveportrait.md sections 5 to 7). Points are row vectors.
 namespace x2c {
 
 // A motion as a row of floats: rotation 9 (row-major), exp 3K, t 3, scale 1.

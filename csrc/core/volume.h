@@ -5,7 +5,7 @@
 #include "exponential.h"
 #include "platform.h"
 
-// The volume of the warping network, one axis at a time (specs/liveportrait.md sections 1 and 8).
+// The volume of the warping network, one axis at a time (docs/spec/liveportrait.md sections 1 and 8).
 namespace x2c {
 
 constexpr int kMaxVolumeSide = 1024;

@@ -2,6 +2,7 @@ import builtins
 import copy
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import torch
 from safetensors.numpy import load_file
 
 from tests import published_files as files
+from tests.published_nets import NETS, summary
 from x2c_edge import packs
 from x2c_edge.convert.checkpoints import MAPPING_INPUTS, import_pack
 from x2c_edge.errors import BadArgumentError, NotFoundError
@@ -327,13 +329,18 @@ def test_no_room_on_the_disk(run, monkeypatch):
     assert "make room" in refused(run)
 
 
-def test_published_sizes_are_the_published_keys(shared):
-    import json
-
+def test_published_sizes_are_the_published_keys():
     names = {"appearance": "F", "motion": "M", "warping": "W", "generator": "G", "stitching": "stitching"}
-    keys = json.loads((shared / "specs/state_dict_keys.json").read_text())
     sizes = published.Sizes()
     for kind, name in [*names.items(), ("mapping", "mapping_resnet18")]:
         config = sizes.mapping[0] if kind == "mapping" else getattr(sizes, kind)
         state = arch.unloaded(kind, config).state_dict()
-        assert {k: list(v.shape) for k, v in state.items()} == keys[name]
+        assert summary(state) == NETS[name]
+
+
+def test_pictures_are_prepared_as_the_specification_says():
+    page = (Path(__file__).parents[2] / "docs" / "spec" / "liveportrait.md").read_text()
+    for name, wanted in MAPPING_INPUTS.items():
+        (row,) = re.findall(rf"^\| {name} \| (\w+) \| ([\d. ]+) \| ([\d. ]+) \|", page, re.MULTILINE)
+        numbers = [tuple(map(float, cell.split())) for cell in row[1:]]
+        assert (row[0], *numbers) == (wanted.order, wanted.mean, wanted.std)

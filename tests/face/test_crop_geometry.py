@@ -94,7 +94,7 @@ def test_roll_is_clockwise_in_the_picture() -> None:
     [(2.3, -0.125, True, 512), (2.2, -0.1, False, 512), (2.2, 0.04, False, 512), (1.5, -0.1, True, 224)],
 )
 def test_liveportraits_crops_are_expressible(scale: float, shift: float, rotated: bool, size: int) -> None:
-    """specs/liveportrait.md section 11, written out from its formulas."""
+    """docs/spec/liveportrait.md section 11, written out from its formulas."""
     rng = np.random.default_rng(size)
     points = rng.uniform(100, 400, (106, 2))
     eyes, mouth = np.array([240.0, 180.0]), np.array([215.0, 300.0])

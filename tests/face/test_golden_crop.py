@@ -1,4 +1,4 @@
-"""LivePortrait's crops (specs/liveportrait.md section 11) against ``../shared/golden/crop.npz``."""
+"""LivePortrait's crops (docs/spec/liveportrait.md section 11) against ``../shared/golden/crop.npz``."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_positions_far_outside(spread):
 
 
 def test_a_uniform_mask_without_motion_is_the_stretched_volume():
-    """The coordinate grid and the sampling convention do not cancel: section 1."""
+    """The coordinate grid and the sampling convention do not cancel: docs/spec/liveportrait.md section 1."""
     logits, driving, _, feature = case(np.random.default_rng(3))
     out, deformation = run(logits, driving, driving, feature)
     np.testing.assert_allclose(deformation[0, 0, 0], -1, atol=1e-7)

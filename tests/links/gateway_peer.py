@@ -1,4 +1,4 @@
-"""A Tritium gateway in a process of its own: ``gateway_peer.py TOKEN`` (specs/links.md section 7.1).
+"""A Tritium gateway in a process of its own: ``gateway_peer.py TOKEN`` (docs/spec/links.md section 7.1).
 
 Prints its port, then takes words on its standard input and repeats each when it is in force: ``good``,
 ``slow`` (answers after a second), ``errors`` (GraphQL errors), ``error`` (no data), ``rubbish`` (text that

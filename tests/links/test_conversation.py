@@ -1,4 +1,4 @@
-"""What a host may send, by the rules of specs/links.md 4.3.3 and 4.3.6; time is made up."""
+"""What a host may send, by docs/spec/links.md 4.3.3 and 4.3.6; time is made up."""
 
 from __future__ import annotations
 

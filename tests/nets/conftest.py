@@ -1,4 +1,4 @@
-"""Access to the golden vectors of ``../shared`` (shared/golden/README.md)."""
+"""Access to the golden vectors of ``../shared`` (docs/spec/README.md)."""
 
 import importlib.util
 import json

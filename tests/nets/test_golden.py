@@ -19,7 +19,7 @@ from x2c_edge.nets.motion_extractor import MotionExtractor, RawMotion
 from x2c_edge.nets.stitching import EYE, LIP, STITCHING, KeypointMlp
 from x2c_edge.nets.warping import WarpingNetwork
 
-X2C_MEAN = (0.4885, 0.4294, 0.3233)  # section 12: B, G, R order
+X2C_MEAN = (0.4885, 0.4294, 0.3233)  # docs/spec/liveportrait.md section 12: B, G, R order
 X2C_STD = (0.1382, 0.1195, 0.1087)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -1,4 +1,4 @@
-"""Properties of the keypoint formulas (sections 5 to 7); the numbers are in test_golden.py."""
+"""Properties of the keypoint formulas (docs/spec/liveportrait.md sections 5 to 7)."""
 
 import dataclasses
 

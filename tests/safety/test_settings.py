@@ -38,8 +38,8 @@ def test_counters_count_what_they_name_and_nothing_else() -> None:
     assert not any(count for count in counts.values() if isinstance(count, int))
 
 
-def test_the_numbers_are_those_of_the_design_and_of_the_specification() -> None:
-    """design.md section 7 and links.md section 9; smoothing is tuned elsewhere."""
+def test_the_numbers_are_those_of_the_specification() -> None:
+    """docs/spec/program.md section 7 and docs/spec/safety.md; smoothing is tuned elsewhere."""
     assert dataclasses.asdict(SupervisorSettings()) == {
         "hold_after": 0.15,
         "neutral_after": 1.5,

@@ -1,4 +1,4 @@
-"""Every row of the design's table of states, and the rules that need the whole supervisor."""
+"""Every row of the table of states in docs/safety.md, and the rules that need the whole supervisor."""
 
 import math
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Whatever is done to the supervisor, every byte that leaves is safe (design, section 7)."""
+"""Whatever is done to the supervisor, every byte that leaves is safe (docs/safety.md)."""
 
 import math
 

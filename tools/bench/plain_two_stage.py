@@ -2,8 +2,8 @@
 
 No rewrites: coordinate grids as tensors, the volume repeated for every keypoint, grid_sample, softmax and
 sum, batch norms beside their convolutions, spectral norms divided out on every frame, modulation at full
-resolution. float32 (specs/liveportrait.md sections 4 to 12). The nets are those of ``x2c_edge.nets``, whose
-``forward`` is written that way.
+resolution. float32 (docs/spec/liveportrait.md sections 4 to 12). The nets are those of ``x2c_edge.nets``,
+whose ``forward`` is written that way.
 """
 
 from __future__ import annotations

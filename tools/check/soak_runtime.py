@@ -3,7 +3,7 @@
     python -m tools.check.soak_runtime --minutes 10 ../shared/data/clips/d6.mp4
 
 Plays the clip over and over at its own rate through ``x2c-edge profile`` (live, jsonl link), samples the
-process's resident memory, and prints what the design's section 9 asks for. A second, short run with
+process's resident memory, and prints what docs/spec/program.md section 9 asks for. A second, short run with
 --fast gives frames per second.
 """
 

@@ -5,8 +5,8 @@ shift of what the picture shows there. ``exp`` is linear in the controls, ``code
 so that a motion extractor whose last layer holds the same matrix says controls and keypoints at once, and
 relative motion (paper Eq. 6) subtracts a person's own neutral exactly.
 
-Space: x right, y down, z into the picture (specs/liveportrait.md section 5), 2 units a picture's side, the
-head's pivot at the origin of canonical points and ``t`` its place in the picture, which is ``PORTRAIT``.
+Space: x right, y down, z into the picture (docs/spec/liveportrait.md section 5), 2 units a picture's side,
+the head's pivot at the origin of canonical points and ``t`` its place in the picture, which is ``PORTRAIT``.
 """
 
 from __future__ import annotations

@@ -226,7 +226,7 @@ class Plain(nn.Module):
 
 
 def rotation(heads: RawMotion) -> Tensor:
-    """(3, 3) for row vectors, from the bins' logits (specs section 5)."""
+    """(3, 3) for row vectors, from the bins' logits (docs/spec/liveportrait.md section 5)."""
     bins = torch.arange(heads.pitch.shape[1], device=heads.pitch.device, dtype=torch.float32)
     a, b, c = (
         torch.deg2rad((torch.softmax(h[0], 0) * bins).sum() * 3 - 97.5)

@@ -8,8 +8,8 @@
 DATA is a folder of ``tools.dataset.make_dataset`` or the published X2C set. ``--trunk look`` is not one of
 the paper's: a small ResNet that looks a second time at eyes and mouth, for rendered pairs. The recipe is the
 paper's: AdamW with weight decay 0.05, cosine schedule with 2 % warm-up, Huber loss with delta 0.01, batch
-128, learning rate 1e-3, gradient norm 1 (specs/liveportrait.md section 12). A run that was stopped goes on
-from the checkpoint beside --out; give it the same options. Without --widths and --blocks the trunk has its
+128, learning rate 1e-3, gradient norm 1 (docs/spec/liveportrait.md section 12). A run that was stopped goes
+on from the checkpoint beside --out; give it the same options. Without --widths and --blocks the trunk has its
 published sizes. The seed fixes what is learnt from in which order, not the last bits of the weights: sums
 run in another order with other thread counts and processors.
 """

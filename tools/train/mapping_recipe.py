@@ -1,4 +1,4 @@
-"""How a mapping network is trained: sizes, and the paper's recipe (specs/liveportrait.md section 12)."""
+"""How a mapping network is trained: sizes, and the paper's recipe (docs/spec/liveportrait.md section 12)."""
 
 from __future__ import annotations
 

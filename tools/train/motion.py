@@ -89,7 +89,7 @@ ANGLE_UNIT = 15.0
 
 
 def as_published(trainee: Trainee) -> MotionExtractor:
-    """A copy of M whose seven heads give what the plain heads said (specs/liveportrait.md section 4)."""
+    """A copy of M whose seven heads give what the plain heads said (docs/spec/liveportrait.md section 4)."""
     net = copy.deepcopy(trainee.net)
     motion, detector = robot_motion(), net.detector
     expression = torch.tensor(motion.expression.reshape(len(NAMES), -1), dtype=torch.float32)

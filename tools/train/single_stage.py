@@ -4,8 +4,8 @@
 
 ``train_default_pack`` puts it into the default pack. It took 82 minutes beside other work on two cores.
 
-Choices that matter are constants below; what is known to work is in the set's BASELINE.md. The seed
-fixes the samples, not the last bits of the weights: sums run in another order with other thread
+Choices that matter are constants below; what is known to work is in ``shared/data/faces/BASELINE.md``. The
+seed fixes the samples, not the last bits of the weights: sums run in another order with other thread
 counts and CPUs.
 """
 

@@ -2,7 +2,7 @@
 
 The only file that imports ``tensorrt``. Everything takes the module as an argument, so that
 ``tensorrt_rtx`` (the API of TensorRT 11) can stand in its place. Names are looked up, numbers never used:
-enum values moved between releases (specs/tensorrt.md section 2).
+enum values moved between releases (docs/spec/tensorrt.md section 2).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``http-push://HOST:PORT/stream``: a phone posts one JPEG a request (specs/links.md section 8).
+"""``http-push://HOST:PORT/stream``: a phone posts one JPEG a request (docs/spec/links.md section 8).
 
 The port is the loopback's unless the address says otherwise. What a stranger can do is bounded: the size of a
 request, eight of them at once, the time that one may take from first byte to last, and pictures per second.

@@ -1,4 +1,4 @@
-"""``zmq://HOST:PORT``: the robot's camera, one JPEG a message (specs/links.md section 8).
+"""``zmq://HOST:PORT``: the robot's camera, one JPEG a message (docs/spec/links.md section 8).
 
 The robot publishes single-part messages; a relay puts the time in front (two parts). Both are taken, so the
 socket is read to the newest rather than conflated: a conflating socket that meets two parts loses one, and in

@@ -26,7 +26,7 @@ from x2c_edge.packs import NetInput, NetSpec, Pack, PackFile
 
 AngleUnit = Literal["degree", "radian"]
 
-# How the mapping network's training prepared its pictures (specs/liveportrait.md section 12).
+# How the mapping network's training prepared its pictures (docs/spec/liveportrait.md section 12).
 MAPPING_INPUTS: Final[Mapping[str, NetInput]] = {
     "x2c": NetInput(224, "BGR", (0.4885, 0.4294, 0.3233), (0.1382, 0.1195, 0.1087), "area"),
     "x2c-animated": NetInput(224, "BGR", (0.4708, 0.4167, 0.3200), (0.1411, 0.1233, 0.1123), "area"),

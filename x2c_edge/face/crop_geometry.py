@@ -7,7 +7,7 @@ person's right to their left, y from forehead to chin.
 
 A crop of ``size`` pixels shows its square with the square's centre on crop index (size - 1)/2, the
 middle of the pixel grid; the training tool does the same. LivePortrait's crops put it on index size/2
-(specs/liveportrait.md section 11): pass ``centre_index=size / 2`` for those. Their other differences
+(docs/spec/liveportrait.md section 11): pass ``centre_index=size / 2`` for those. Their other differences
 are the arguments of ``Square.enlarged`` (scale, shift) and ``Square.turned`` (an upright square from a
 box that was measured in the rotated frame).
 """
@@ -55,7 +55,7 @@ def eye_roll(right_eye: ArrayLike, left_eye: ArrayLike) -> float:
 
 
 def anchor_roll(eyes: ArrayLike, mouth: ArrayLike) -> float:
-    """Roll of the line from the midpoint of the eyes to that of the mouth (specs/liveportrait.md
+    """Roll of the line from the midpoint of the eyes to that of the mouth (docs/spec/liveportrait.md
     section 11, theta); each is (2,) frame pixels. 0 when they are closer than 1e-3 pixel."""
     dx, dy = np.subtract(mouth, eyes)
     return math.atan2(-dx, dy) if math.hypot(dx, dy) > 1e-3 else 0.0

@@ -1,6 +1,6 @@
 """What a host knows of one run, and what that allows it to send. Pure: time is an argument.
 
-Rules 4.3.3 (window), 4.3.6 (refusals) and 4.2.5 (runs) of ``shared/specs/links.md``.
+Rules 4.3.3 (window), 4.3.6 (refusals) and 4.2.5 (runs) of docs/spec/links.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``jsonl:FILE`` and ``jsonl:-``: one JSON object per command and line (design, section 8).
+"""``jsonl:FILE`` and ``jsonl:-``: one JSON object per command and line (docs/spec/program.md section 8).
 
 Numbers are written with every digit they have, so that two runs can be compared bit for bit.
 """

@@ -1,4 +1,4 @@
-"""``serial://``: COBS frames over a serial port, telemetry read back (specs/links.md section 4).
+"""``serial://``: COBS frames over a serial port, telemetry read back (docs/spec/links.md section 4).
 
 POSIX only: the port's file descriptor is polled and written without blocking.
 """

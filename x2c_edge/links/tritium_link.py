@@ -1,4 +1,4 @@
-"""``tritium://``: messages to a script on the robot, posted through its gateway (specs/links.md section 7).
+"""``tritium://``: messages to a script on the robot, through its gateway (docs/spec/links.md section 7).
 
 GraphQL over a WebSocket, one request in flight; newer commands replace the one that waits. There is no
 way back: an answered request means "delivered", nothing more.

@@ -1,4 +1,4 @@
-"""``udp://``: one frame per datagram, with a shared secret when a key is given (specs/links.md section 5).
+"""``udp://``: a frame per datagram, with a shared secret when a key is given (docs/spec/links.md section 5).
 
 With a key, challenge mode: Hello, then every frame carries a tag made with the robot's challenge, and
 nothing unauthenticated is believed. Without one, commands leave at once and answers are taken as they

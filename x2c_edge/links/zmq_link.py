@@ -1,4 +1,4 @@
-"""``zmq://``: the paper authors' format, read by their robot-side subscriber (specs/links.md section 6).
+"""``zmq://``: the paper authors' format, read by their robot-side subscriber (docs/spec/links.md section 6).
 
 Every command is one message of 30 text parts in the robot's units, or 31 with the send time first. The
 host binds. Nothing ever waits here: a subscriber that cannot take a command at once does not get it.

@@ -1,4 +1,4 @@
-"""F, the appearance feature extractor (specs/liveportrait.md section 3). Runs once per source picture."""
+"""F, the appearance feature extractor (docs/spec/liveportrait.md section 3). Runs once per source picture."""
 
 from __future__ import annotations
 

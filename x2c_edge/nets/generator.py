@@ -1,4 +1,4 @@
-"""G, the SPADE generator (specs/liveportrait.md section 9)."""
+"""G, the SPADE generator (docs/spec/liveportrait.md section 9)."""
 
 from __future__ import annotations
 

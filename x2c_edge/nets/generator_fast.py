@@ -1,6 +1,6 @@
 """G for inference: the same numbers as ``Generator`` up to rounding, with fewer operations.
 
-Five exact rewrites (section 16 has the first four):
+Five exact rewrites (docs/spec/liveportrait.md section 16 has the first four):
 
 * ``mlp_shared`` of all norms of a block is one convolution, at the map's own resolution (``upsampled``);
 * gamma and beta of a norm are one convolution; where the map is upsampled by 4, what they read repeats

@@ -1,6 +1,6 @@
 """Nets as functions of tensors, arranged for speed: what a backend binds to its buffers.
 
-``part`` names a piece of a net that a kernel comes in the middle of:
+``part`` names a piece of a net that a kernel comes in the middle of (docs/spec/liveportrait.md):
 
     warping, "dense motion"  (front,) -> (mask logits, occlusion)        section 8, steps 6, 7, 9
     warping, "tail"          (warped, occlusion) -> (generator's input,)  step 11

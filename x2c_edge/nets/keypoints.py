@@ -1,4 +1,4 @@
-"""Pose, keypoints and relative motion in NumPy (specs/liveportrait.md sections 5, 6 and 7).
+"""Pose, keypoints and relative motion in NumPy (docs/spec/liveportrait.md sections 5, 6 and 7).
 
 The reference for the ``relative_keypoints`` kernel; works without torch. Arrays are float32 or float64
 and keep their type. Leading axes ("...") are free and broadcast, so one call does a whole clip. Points

@@ -41,7 +41,7 @@ def conv3d(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Sequence[int
 
 
 def batch_norm(dims: Literal[2, 3], channels: int) -> BatchNorm:
-    """Batch norm, eps 1e-5 (specs/liveportrait.md section 1)."""
+    """Batch norm, eps 1e-5 (docs/spec/liveportrait.md section 1)."""
     return nn.BatchNorm2d(channels) if dims == 2 else nn.BatchNorm3d(channels)
 
 

@@ -1,4 +1,4 @@
-"""The mapping network: robot face picture to 30 raw control values (specs/liveportrait.md section 12)."""
+"""The mapping network: robot face picture to 30 raw control values (docs/spec/liveportrait.md section 12)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""M, the motion extractor: a ConvNeXt V2 with seven linear heads (specs/liveportrait.md section 4)."""
+"""M, the motion extractor: a ConvNeXt V2 with seven linear heads (docs/spec/liveportrait.md section 4)."""
 
 from __future__ import annotations
 

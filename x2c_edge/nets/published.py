@@ -1,4 +1,4 @@
-"""The published checkpoints: which part of the pipeline a file holds, told by its keys (specs section 2)."""
+"""The published checkpoints, told apart by their keys (docs/spec/liveportrait.md section 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""S and the eye and lip retargeters: small MLPs on keypoints (specs/liveportrait.md section 7)."""
+"""S and the eye and lip retargeters: small MLPs on keypoints (docs/spec/liveportrait.md section 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The four published feature extractors of the mapping network (specs/liveportrait.md section 12).
+"""The four published feature extractors of the mapping network (docs/spec/liveportrait.md section 12).
 
 Each configuration class has ``features``, the length of the flattened output, and ``build``, the module.
 Key layouts: ResNet18, its children in a plain sequence; VGG16 and EfficientNet-B0, the convolutional part

@@ -1,4 +1,4 @@
-"""Convolutions that read a nearest-upsampled map, computed at the map's own resolution (section 16).
+"""Convolutions of a nearest-upsampled map at the map's own resolution (docs/spec/liveportrait.md section 16).
 
 Upsampled by r, a cell of the map becomes r x r equal values. A 3x3 kernel that lies on them reads at most
 two different cells along each axis, so its taps on one cell merge into their sum, and the outputs of a

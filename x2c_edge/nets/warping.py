@@ -1,4 +1,4 @@
-"""W, the warping network: where each voxel comes from, and what is hidden (specs/liveportrait.md section 8).
+"""W, the warping network: where each voxel comes from, what is hidden (docs/spec/liveportrait.md section 8).
 
 The steps are separate methods with plain tensors in and out, in the order of ``forward``, so that a
 caller can put a kernel in the place of ``front_end`` (``motion_volume``) or of ``deformation`` and

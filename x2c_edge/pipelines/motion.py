@@ -2,7 +2,7 @@
 
 Rows are float32: a motion is rotation 9, exp 3K, t 3, scale 1; the source's row goes on with its canonical
 and its transformed keypoints, the reference's with its transformed keypoints and the multiplier.
-Conventions of specs/liveportrait.md section 5: row vectors, x right, y down, z into the picture.
+Conventions of docs/spec/liveportrait.md section 5: row vectors, x right, y down, z into the picture.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A pipeline's fixed list of named steps (design, section 3), timed one by one or as one launch."""
+"""A pipeline's fixed list of named steps (docs/spec/program.md section 3), timed singly or as one launch."""
 
 from __future__ import annotations
 

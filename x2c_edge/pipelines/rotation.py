@@ -1,6 +1,6 @@
 """Head rotations as 3x3 matrices: head to camera, camera axes x right, y up, z towards the camera.
 
-Column convention: ``R @ point``. (specs/liveportrait.md section 5 uses row vectors for LivePortrait's
+Column convention: ``R @ point``. (docs/spec/liveportrait.md section 5 uses row vectors for LivePortrait's
 own keypoints; that convention stays inside the two-stage pipeline.)
 """
 

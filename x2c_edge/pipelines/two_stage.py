@@ -1,6 +1,6 @@
 """Two-stage (X2CNet): the driver's motion moves the robot's own picture, and a net reads the controls off it.
 
-Follows LivePortrait and the published live system (specs/liveportrait.md sections 4 to 12). What depends
+Follows LivePortrait and the published live system (docs/spec/liveportrait.md sections 4 to 12). What depends
 on the robot's picture alone comes precomputed from the pack.
 """
 

@@ -1,4 +1,4 @@
-"""What a robot's controller does with commands: the receiver rules of specs/links.md section 4.2.
+"""What a robot's controller does with commands: the receiver rules of docs/spec/links.md section 4.2.
 
 Pure: time is an argument, in seconds of any one clock. ``take`` is told every command that was decoded,
 ``tick`` moves the face.

@@ -1,7 +1,7 @@
 """The budget governor: which gear a frame gets, so that its command is on the wire in time.
 
-Gears from best to cheapest, then "hold" (design, section 6). A frame's prediction is its age when
-vision takes it, plus the running p95 of the gear's plan, plus ``wait_ns``: how long finished expressions
+Gears from best to cheapest, then "hold" (docs/spec/program.md section 6). A frame's prediction is its age
+when vision takes it, plus the running p95 of the gear's plan, plus ``wait_ns``: how long finished expressions
 wait for their tick, at first a whole actuation period.
 
 In "hold" the face keeps its pose unless a frame is in time after all: such frames are used, late ones

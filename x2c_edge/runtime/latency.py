@@ -1,4 +1,4 @@
-"""Where the time went: constant-memory latency histograms for a whole run (design, section 6).
+"""Where the time went: constant-memory latency histograms for a whole run (docs/spec/program.md section 6).
 
 Each histogram has one writer thread. Any thread may read at any time without a lock: counts are
 64-bit cells that only grow, so a reader sees a distribution that misses at most the samples being

@@ -1,4 +1,4 @@
-"""The live loop: capture, vision, actuation and telemetry threads (design, section 6)."""
+"""The live loop: capture, vision, actuation and telemetry threads (docs/spec/program.md section 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A one-slot mailbox: the newest item replaces an older one that nobody took (design, section 6)."""
+"""A one-slot mailbox: the newest item replaces one that nobody took (docs/spec/program.md section 6)."""
 
 from __future__ import annotations
 

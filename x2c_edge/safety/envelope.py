@@ -1,4 +1,4 @@
-"""Where each control may be and how fast it may move (design, section 7; links.md R1 and R2)."""
+"""Where each control may be and how fast it may move (docs/spec/safety.md R1 and R2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time in extremes (links.md R8): a control is not left near its end.
+"""Time in extremes (docs/spec/safety.md R8): a control is not left near its end.
 
 Watched are the sides where a motor works against something: the jaw, the head and neck at both ends, and
 the eyelids pressed together. Brows, lips, nose, gaze and wide-open eyes are not: they rest on their own

@@ -1,4 +1,4 @@
-"""Rules of the eyelids: opposite extremes, and a blink is never held (links.md 2.3 and R14)."""
+"""The eyelids: opposite extremes, and a blink is never held (docs/spec/links.md section 2.3; R14)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lip ranges that depend on the jaw and on each other (links.md 2.2).
+"""Lip ranges that depend on the jaw and on each other (docs/spec/links.md section 2.2).
 
 The robot enforces the same map at 60 Hz. Applying it here keeps what we believe we sent equal to what
 the face does, and protects a robot that has no limiter of its own.
@@ -48,7 +48,7 @@ class _Ramp:
         return self.x0 + (y - self.y0) / (self.y1 - self.y0) * (self.x1 - self.x0)
 
 
-# links.md 2.2. The top lip's middle is bound by jaw - 0.75 * bottom lip's middle; its curl from both sides.
+# Section 2.2. The top lip's middle is bound by jaw - 0.75 * bottom lip's middle; its curl from both sides.
 _BOTTOM_OVER_JAW: Final = _Ramp(0.7, 0.0, 1.0, 0.40)
 _RELIEF: Final = 0.75
 _TOP_OVER_JAW: Final = _Ramp(0.4, 0.0, 0.7, 0.5)

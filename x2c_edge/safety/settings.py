@@ -10,7 +10,7 @@ from x2c_edge.errors import BadArgumentError
 
 @dataclass(frozen=True, slots=True)
 class SupervisorSettings:
-    """Times in seconds, from the design's section 7 and links.md section 9 (R numbers there).
+    """Times in seconds; what they are for is in docs/spec/safety.md (R numbers).
 
     hold_after, neutral_after: age of the newest expression at which the pose is held, and left.
     face_lost_hold: how long the pose is held when the face is lost (R5).

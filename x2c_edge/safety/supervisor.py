@@ -1,6 +1,6 @@
 """The supervisor: expressions in, commands out, and what the face does when something is wrong.
 
-The states are the design's (section 7). Whatever comes in, every command is finite, inside the envelope,
+The states are those of docs/safety.md. Whatever comes in, every command is finite, inside the envelope,
 and no further from the command before than the slew limit allows for the time between their two
 ``t_send_ns`` (at most 100 ms of it, so that a gap cannot become a jump). That is held in one place,
 ``_step``, whose last operation clips to exactly that box. The rules on combinations (lips, lids, gaze) find
@@ -32,7 +32,7 @@ from x2c_edge.safety.settings import SupervisorSettings, ns
 _GAZE: Final = np.array(indices("gaze"))
 _EASING: Final = frozenset(("NEUTRAL", "RETURNING", "FAULT", "STOPPED"))
 _MOST_SLEW_S: Final = 0.1  # R2
-_END_COMMANDS: Final = 3  # links.md 4.3 rule 5
+_END_COMMANDS: Final = 3  # docs/spec/links.md 4.3 rule 5
 _AT_REST: Final = 1e-9
 
 
