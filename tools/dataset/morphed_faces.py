@@ -118,6 +118,7 @@ def main(
     folder: Path = typer.Option(data.default_folder(), help="the real-face set"),
 ) -> None:
     """Make morphs of the train split."""
+    cv2.setNumThreads(1)  # the pictures are small: more threads wait for each other longer than they work
     rng = np.random.default_rng(seed)
     faces = data.load("train", folder)
     rows = np.load(folder / "crops_train.npz")["index"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from x2c_edge.capture.base import Source
+from x2c_edge.capture.base import OpenSource
 from x2c_edge.capture.camera import PIXEL_FORMATS, V4L2Camera
 from x2c_edge.capture.gstreamer import GStreamerCamera
 from x2c_edge.capture.images import Images, image_folder, is_image
@@ -41,7 +41,7 @@ class SourceSpec:
     pixel_format: str = "auto"
 
 
-def open_source(spec: SourceSpec) -> Source:
+def open_source(spec: SourceSpec) -> OpenSource:
     """The source, opened. Live ones come back by themselves when they are lost (``Reopening``).
 
     Raises ``BadArgumentError`` for a specification that makes no sense and ``NotFoundError`` for a
@@ -68,7 +68,7 @@ def _check(spec: SourceSpec) -> None:
         )
 
 
-def _camera(spec: SourceSpec, camera: int | str | None) -> Source:
+def _camera(spec: SourceSpec, camera: int | str | None) -> OpenSource:
     text = "0" if camera is None else str(camera).strip()
     if text.startswith("gst:"):
         return _gstreamer(text)
@@ -79,12 +79,12 @@ def _camera(spec: SourceSpec, camera: int | str | None) -> Source:
     return Reopening(Live(path, lambda: V4L2Camera(path, *wishes)))
 
 
-def _gstreamer(text: str) -> Source:
+def _gstreamer(text: str) -> OpenSource:
     pipeline = text.removeprefix("gst:")
     return Reopening(Live(text, lambda: GStreamerCamera(pipeline)))
 
 
-def _from_input(spec: SourceSpec, text: str) -> Source:
+def _from_input(spec: SourceSpec, text: str) -> OpenSource:
     if not text.strip():
         raise BadArgumentError("empty input; give a video file, an image, a folder or gst:PIPELINE")
     path = Path(text).expanduser()
@@ -110,7 +110,7 @@ def _from_input(spec: SourceSpec, text: str) -> Source:
     return _from_path(spec, path)
 
 
-def _from_path(spec: SourceSpec, path: Path) -> Source:
+def _from_path(spec: SourceSpec, path: Path) -> OpenSource:
     try:
         info = path.stat()
         readable = os.access(path, os.R_OK)

@@ -75,6 +75,7 @@ class Steering:
         self.operator = Operator(hold_to_run=settings.safety.hold_to_run)
         self.recording: McapRecorder | None = None
         self.page: RunPage | None = None
+        self._ran = False
         self._recorders: list[RunRecorder] = list(outputs.watchers)
         self._links: list[Link] = []  # the open ones
         if outputs.monitor is not None:
@@ -83,6 +84,14 @@ class Steering:
         self._to_open = [
             make_link(uri, rate_hz=rate, lossless=outputs.fast) for uri in (settings.run.link or ("null:",))
         ]
+
+    def __enter__(self) -> Steering:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Lets go of everything, if it never ran: a run closes what it opened."""
+        if not self._ran:
+            self._abandon()
 
     def _open_links(self) -> None:
         for link in self._to_open:
@@ -160,6 +169,7 @@ class Steering:
         self._judge()
 
     def _run_loop(self) -> None:
+        self._ran = True
         with ExitStack() as closing:
             for recorder in self._recorders:
                 closing.callback(recorder.close)
