@@ -21,7 +21,17 @@ LEVELS = (
     ("pipelines", "monitor", "record", "robot"),
     ("face", "backends", "capture", "links", "safety"),
     ("packs", "nets", "config", "retarget", "zeromq"),
-    ("controls", "frames", "errors", "processor", "toml_text", "whole_file", "_kernels", "x2c_edge"),
+    (
+        "controls",
+        "frames",
+        "errors",
+        "processor",
+        "schemes",
+        "toml_text",
+        "whole_file",
+        "_kernels",
+        "x2c_edge",
+    ),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 

@@ -1,4 +1,4 @@
-"""Native kernels (csrc/). The docstrings are in csrc/bindings.cpp: ``help(x2c_edge._kernels)``."""
+"""Native kernels (csrc/). The docstrings are in csrc/bindings/: ``help(x2c_edge._kernels)``."""
 
 from collections.abc import Sequence
 from typing import Any, Literal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from x2c_edge.errors import BadArgumentError
-from x2c_edge.robot.endpoint import make_endpoint
+from x2c_edge.robot.endpoints import make_endpoint
 from x2c_edge.robot.faults import Faults
 
 

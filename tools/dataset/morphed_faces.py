@@ -75,7 +75,8 @@ def pairs(faces: data.FaceSet, count: int, rng: np.random.Generator) -> NDArray[
 def load(file: Path, faces: data.FaceSet) -> data.FaceSet:
     """The morphs of a file that was made from ``faces``, as samples like theirs."""
     pack = np.load(file)
-    images = [cv2.imdecode(pack["jpeg"][a:b], cv2.IMREAD_COLOR) for a, b in pairwise(pack["offset"])]
+    jpeg, offset = pack["jpeg"], pack["offset"]  # read once
+    images = [cv2.imdecode(jpeg[a:b], cv2.IMREAD_COLOR) for a, b in pairwise(offset)]
     one, other = pack["pair"].T
     share = pack["share"]
 

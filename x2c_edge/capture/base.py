@@ -41,6 +41,26 @@ class SourceStatus:
     last_error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """What to watch: a camera or an input, not both; camera 0 when neither is given.
+
+    camera: number, device path ("/dev/video2", "/dev/v4l/by-id/...") or "gst:PIPELINE".
+    input: video file, image, folder of images, or a URI whose scheme is in the table (``capture/open.py``):
+    "file:///path", "gst:PIPELINE", "zmq://host:port" (the robot's camera), "http-push://host:port/stream".
+    width, height (pixels), fps, pixel_format ("auto", "MJPG", "YUYV", "NV12", "BGR") are wishes to a V4L2
+    camera; a file has its own size. fps also sets the rate of images and folders (default: 30 for a film's
+    numbered frames, 2 seconds each for other pictures).
+    """
+
+    camera: int | str | None = None
+    input: str | None = None
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    pixel_format: str = "auto"
+
+
 class Source(Protocol):
     """Where frames come from. Used by one thread, except ``status``, which any thread may call.
 

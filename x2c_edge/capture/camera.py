@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from x2c_edge.capture.base import OpenSource, SourceSpec
 from x2c_edge.capture.jpeg import decoded
-from x2c_edge.capture.live import Raw
+from x2c_edge.capture.live import Live, Raw
 from x2c_edge.capture.opencv import contiguous_bytes, cv2, fourcc_text, sensible_fps
+from x2c_edge.capture.reopening import Reopening
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.frames import PixelFormat
 
@@ -44,6 +46,12 @@ def sensor_time_ns(driver_ms: float, arrival_ns: int) -> int:
     """
     driver_ns = round(driver_ms * 1e6)
     return driver_ns if 0 <= arrival_ns - driver_ns <= _OLDEST_BELIEVABLE_NS else arrival_ns
+
+
+def v4l2_source(path: str, spec: SourceSpec) -> OpenSource:
+    """The camera at ``path``, not yet open."""
+    wishes = (spec.width, spec.height, spec.fps, spec.pixel_format)
+    return Reopening(Live(path, lambda: V4L2Camera(path, *wishes)))
 
 
 class V4L2Camera:

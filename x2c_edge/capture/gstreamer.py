@@ -9,14 +9,22 @@ from __future__ import annotations
 import re
 import time
 
+from x2c_edge.capture.base import OpenSource, SourceSpec
 from x2c_edge.capture.jpeg import decoded
-from x2c_edge.capture.live import Raw
+from x2c_edge.capture.live import Live, Raw
 from x2c_edge.capture.opencv import contiguous_bytes, cv2, sensible_fps
+from x2c_edge.capture.reopening import Reopening
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.frames import PixelFormat
 
 _TIMEOUTS = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 3000]
 _NEWEST_ONLY = "drop=1 max-buffers=1"
+
+
+def gst_source(uri: str, spec: SourceSpec) -> OpenSource:
+    """The source of ``gst:PIPELINE``, not yet open."""
+    pipeline = uri.removeprefix("gst:")
+    return Reopening(Live(uri, lambda: GStreamerCamera(pipeline)))
 
 
 def complete_pipeline(pipeline: str) -> str:

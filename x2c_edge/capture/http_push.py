@@ -21,8 +21,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from x2c_edge.capture.base import OpenSource, SourceSpec
 from x2c_edge.capture.jpeg import MOST_BYTES, MOST_PER_S, decode_jpeg, jpeg_is_sensible
 from x2c_edge.capture.live import Live, Raw
+from x2c_edge.capture.reopening import Reopening
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.frames import PixelFormat
 
@@ -274,7 +276,7 @@ class HttpPush:
         self._server.server_close()
 
 
-def http_push(text: str) -> Live:
+def http_push_source(text: str, spec: SourceSpec) -> OpenSource:
     """The source of ``http-push://HOST:PORT/stream``, not yet open."""
     parts = urlsplit(text)
     try:
@@ -284,4 +286,4 @@ def http_push(text: str) -> Live:
     if not parts.netloc or not port or parts.query or "@" in parts.netloc:
         raise BadArgumentError(f"input '{text}': write http-push://HOST:PORT/stream, such as 127.0.0.1:5000")
     path = parts.path if parts.path not in ("", "/") else "/stream"
-    return Live(text, lambda: HttpPush(host, port, path), patient=True)
+    return Reopening(Live(text, lambda: HttpPush(host, port, path), patient=True))

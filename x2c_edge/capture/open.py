@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import Final
 
-from x2c_edge.capture.base import OpenSource
-from x2c_edge.capture.camera import PIXEL_FORMATS, V4L2Camera
-from x2c_edge.capture.gstreamer import GStreamerCamera
-from x2c_edge.capture.images import Images, image_folder, is_image
-from x2c_edge.capture.live import Live
-from x2c_edge.capture.reopening import Reopening
-from x2c_edge.capture.video_file import VideoFile
-from x2c_edge.errors import BadArgumentError, NotFoundError, nearest
+from x2c_edge.capture.base import OpenSource, SourceSpec
+from x2c_edge.capture.camera import PIXEL_FORMATS, v4l2_source
+from x2c_edge.capture.gstreamer import gst_source
+from x2c_edge.capture.paths import path_source
+from x2c_edge.errors import BadArgumentError, nearest
+from x2c_edge.schemes import Schemes
 
-SCHEMES = ("file", "gst", "zmq", "http-push")
+__all__ = ["SOURCES", "SourceSpec", "open_source"]
 
+MakeSource = Callable[[str, SourceSpec], OpenSource]
 
-@dataclass(frozen=True, slots=True)
-class SourceSpec:
-    """What to watch: a camera or an input, not both; camera 0 when neither is given.
-
-    camera: number, device path ("/dev/video2", "/dev/v4l/by-id/...") or "gst:PIPELINE".
-    input: video file, image, folder of images, "file:///path", "gst:PIPELINE", "zmq://host:port" (the robot's
-    camera) or "http-push://host:port/stream" (a phone).
-    width, height (pixels), fps, pixel_format ("auto", "MJPG", "YUYV", "NV12", "BGR") are wishes to a V4L2
-    camera; a file has its own size. fps also sets the rate of images and folders (default: 30 for a film's
-    numbered frames, 2 seconds each for other pictures).
-    """
-
-    camera: int | str | None = None
-    input: str | None = None
-    width: int | None = None
-    height: int | None = None
-    fps: float | None = None
-    pixel_format: str = "auto"
+SOURCES: Final[Schemes[MakeSource]] = Schemes(
+    "x2c_edge.sources",
+    {
+        "file": "x2c_edge.capture.paths:file_source",
+        "gst": "x2c_edge.capture.gstreamer:gst_source",
+        "zmq": "x2c_edge.capture.zmq_video:zmq_source",
+        "http-push": "x2c_edge.capture.http_push:http_push_source",
+    },
+)
 
 
 def open_source(spec: SourceSpec) -> OpenSource:
@@ -48,7 +36,7 @@ def open_source(spec: SourceSpec) -> OpenSource:
     source that is missing or unusable; the message is one line.
     """
     _check(spec)
-    source = _from_input(spec, spec.input) if spec.input is not None else _camera(spec, spec.camera)
+    source = _input(spec.input, spec) if spec.input is not None else _camera(spec.camera, spec)
     source.open()
     return source
 
@@ -68,72 +56,30 @@ def _check(spec: SourceSpec) -> None:
         )
 
 
-def _camera(spec: SourceSpec, camera: int | str | None) -> OpenSource:
+def _camera(camera: int | str | None, spec: SourceSpec) -> OpenSource:
     text = "0" if camera is None else str(camera).strip()
     if text.startswith("gst:"):
-        return _gstreamer(text)
+        return gst_source(text, spec)
     path = f"/dev/video{int(text)}" if text.isdecimal() else text
     if not path.startswith("/"):
         raise BadArgumentError(f"unknown camera '{camera}'; give a number, /dev/videoN or gst:PIPELINE")
-    wishes = (spec.width, spec.height, spec.fps, spec.pixel_format)
-    return Reopening(Live(path, lambda: V4L2Camera(path, *wishes)))
+    return v4l2_source(path, spec)
 
 
-def _gstreamer(text: str) -> OpenSource:
-    pipeline = text.removeprefix("gst:")
-    return Reopening(Live(text, lambda: GStreamerCamera(pipeline)))
-
-
-def _from_input(spec: SourceSpec, text: str) -> OpenSource:
+def _input(text: str, spec: SourceSpec) -> OpenSource:
     if not text.strip():
         raise BadArgumentError("empty input; give a video file, an image, a folder or gst:PIPELINE")
     path = Path(text).expanduser()
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", text)
-    if scheme and not path.exists():
-        if scheme[1] == "gst":
-            return _gstreamer(text)
-        if scheme[1] == "zmq":
-            from x2c_edge.capture.zmq_video import zmq_video
-
-            return Reopening(zmq_video(text))
-        if scheme[1] == "http-push":
-            from x2c_edge.capture.http_push import http_push
-
-            return Reopening(http_push(text))
-        if scheme[1] != "file":
-            raise BadArgumentError(
-                f"unknown scheme '{scheme[1]}:' of input {text}{nearest(scheme[1], SCHEMES)}; "
-                "use a file, a folder, file:///path, gst:PIPELINE, zmq://HOST:PORT or "
-                "http-push://HOST:PORT/stream"
-            )
-        path = Path(unquote(urlsplit(text).path))
-    return _from_path(spec, path)
-
-
-def _from_path(spec: SourceSpec, path: Path) -> OpenSource:
-    try:
-        info = path.stat()
-        readable = os.access(path, os.R_OK)
-        if stat.S_ISDIR(info.st_mode):
-            return image_folder(path, spec.fps)
-    except (FileNotFoundError, NotADirectoryError):
-        raise NotFoundError(f"no such file or folder: {path}{_neighbour(path)}") from None
-    except OSError as error:
-        raise NotFoundError(f"input {path} cannot be read: {error.strerror}") from error
-    if stat.S_ISCHR(info.st_mode):
-        return _camera(spec, str(path.resolve()))
-    if not stat.S_ISREG(info.st_mode):
-        raise NotFoundError(f"input {path} is neither a file, a folder nor a camera")
-    if info.st_size == 0:
-        raise NotFoundError(f"input {path} is empty (zero bytes); write or copy it again")
-    if not readable:
-        raise NotFoundError(f"input {path} cannot be read: Permission denied")
-    return Images(str(path), [path], spec.fps) if is_image(path) else VideoFile(path)
-
-
-def _neighbour(path: Path) -> str:
-    """A hint at the entry of the same folder whose name is nearest."""
-    try:
-        return nearest(path.name, [entry.name for entry in path.parent.iterdir()])
-    except OSError:
-        return ""
+    if scheme is None or path.exists():
+        return path_source(path, spec)
+    make = SOURCES.find(scheme[1])
+    if make is None:
+        known = SOURCES.known()
+        others = "".join(f", {one}:" for one in known if one not in SOURCES.ours)
+        raise BadArgumentError(
+            f"unknown scheme '{scheme[1]}:' of input {text}{nearest(scheme[1], known)}; "
+            "use a file, a folder, file:///path, gst:PIPELINE, zmq://HOST:PORT or "
+            f"http-push://HOST:PORT/stream{others}"
+        )
+    return make(text, spec)

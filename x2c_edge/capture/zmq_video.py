@@ -14,8 +14,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 
+from x2c_edge.capture.base import OpenSource, SourceSpec
 from x2c_edge.capture.jpeg import MOST_BYTES, MOST_PER_S, decode_jpeg
 from x2c_edge.capture.live import Live, Raw
+from x2c_edge.capture.reopening import Reopening
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.frames import PixelFormat
 from x2c_edge.zeromq import Curve, Subscriber, read_curve, tcp
@@ -59,7 +61,7 @@ class ZmqVideo:
         self._subscriber.close()
 
 
-def zmq_video(text: str) -> Live:
+def zmq_source(text: str, spec: SourceSpec) -> OpenSource:
     """The source of ``zmq://HOST:PORT?curve=FILE``, not yet open."""
     parts = urlsplit(text)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -81,4 +83,4 @@ def zmq_video(text: str) -> Live:
             tcp(host, port), read_curve(options["curve"], "server") if "curve" in options else None
         )
 
-    return Live(text, connect, patient=True)
+    return Reopening(Live(text, connect, patient=True))

@@ -7,11 +7,28 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from x2c_edge.frames import Command
-from x2c_edge.links.codec import STATES, Status
-
-_FAULT, _ESTOP = STATES.index("FAULT"), STATES.index("ESTOP")
 
 LinkState = Literal["closed", "opening", "up", "down"]
+
+
+class RobotReport(Protocol):
+    """What a robot says of itself, whatever the way it came."""
+
+    @property
+    def state_name(self) -> str:
+        """``"ACTIVE"`` and so on; ``"FAULT"`` and ``"ESTOP"`` end a run's commands."""
+
+    @property
+    def fault_name(self) -> str:
+        """What is broken, in a few words."""
+
+    @property
+    def supply_v(self) -> float | None:
+        """Volts, None when the robot does not know."""
+
+    @property
+    def temp_c(self) -> float | None:
+        """The hottest board in degrees Celsius, None when the robot does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +49,32 @@ class LinkStatus:
     errors: int = 0
     reconnects: int = 0
     last_error: str = ""
-    robot: Status | None = None
+    robot: RobotReport | None = None
 
     @property
     def robot_fault(self) -> str:
         """What the robot reports as broken, in a few words; empty when nothing is, or it cannot say."""
-        if self.robot is None or self.robot.state not in (_FAULT, _ESTOP):
+        if self.robot is None or self.robot.state_name not in ("FAULT", "ESTOP"):
             return ""
-        return "e-stop" if self.robot.state == _ESTOP else self.robot.fault_name
+        return "e-stop" if self.robot.state_name == "ESTOP" else self.robot.fault_name
 
 
 def unix_time_of(command: Command) -> float:
     """When the command was made, in Unix seconds, so that its waiting here counts as age."""
     age_s = (time.monotonic_ns() - command.t_send_ns) / 1e9
     return time.time() - min(max(age_s, 0.0), 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkNeeds:
+    """What a run asks of a link.
+
+    rate_hz: commands per second, 1..255. lossless: a file waits rather than drops (``--fast``); it changes
+    nothing for a robot, which always gets the newest.
+    """
+
+    rate_hz: int
+    lossless: bool = False
 
 
 class Link(Protocol):

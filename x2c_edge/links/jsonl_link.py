@@ -14,17 +14,24 @@ import select
 import stat
 import sys
 import threading
-import time
-from collections import deque
 from typing import Final
 
-from x2c_edge.errors import NotFoundError
+from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.frames import Command
-from x2c_edge.links.base import LinkState, LinkStatus
+from x2c_edge.links.base import LinkNeeds, LinkStatus
+from x2c_edge.links.outbox import Outbox
 
 QUEUE: Final = 4096  # commands; more than a minute at 60 Hz
 _RETRY_S: Final = 0.5
 _POLL_S: Final = 0.1
+
+
+def jsonl_link(uri: str, needs: LinkNeeds) -> JsonlLink:
+    """The link of ``jsonl:FILE``, ``jsonl:-``, not yet open."""
+    path = uri.removeprefix("jsonl:")
+    if not path:
+        raise BadArgumentError(f"link '{uri}': file name missing; write jsonl:FILE, or jsonl:- for stdout")
+    return JsonlLink(path, lossless=needs.lossless, uri=uri)
 
 
 class JsonlLink:
@@ -40,15 +47,10 @@ class JsonlLink:
         self._path = path
         self._name = "standard output" if path == "-" else path
         self._lossless = lossless
-        self._queue: deque[Command] = deque()
-        self._change = threading.Condition()
+        self._outbox = Outbox(self.uri, room=QUEUE)
         self._thread: threading.Thread | None = None
+        self._file = threading.Lock()
         self._fd = -1  # of a regular file that is ours
-        self._closing = True
-        self._close_at = 0.0
-        self._state: LinkState = "closed"
-        self._sent = self._dropped = self._errors = 0
-        self._last_error = ""
 
     def open(self) -> None:
         """Create or truncate the file. NotFoundError when that is impossible."""
@@ -56,52 +58,34 @@ class JsonlLink:
             fd = self._open_fd()
         except OSError as error:
             raise NotFoundError(self._explain(error)) from error
-        self._closing = False
         ours = self._path != "-" and stat.S_ISREG(os.fstat(fd).st_mode)
         self._fd = fd if ours else -1
-        self._state = "up"
+        self._outbox.open()
+        self._outbox.enter("up")
         self._thread = threading.Thread(target=self._run, args=(fd,), name=self.uri, daemon=True)
         self._thread.start()
 
     def send(self, command: Command) -> None:
         """Queue one command."""
-        with self._change:
-            if self._lossless:
-                self._change.wait_for(lambda: len(self._queue) < QUEUE or self._state != "up")
-                if self._state != "up":
-                    raise NotFoundError(self._last_error or f"{self._name}: closed")
-            elif self._closing or len(self._queue) >= QUEUE:
-                self._dropped += 1
-                if self._closing:
-                    return
-                self._queue.popleft()
-            self._queue.append(command)
-            self._change.notify_all()
+        if not self._lossless:
+            self._outbox.offer(command)
+        elif not self._outbox.offer_patiently(command):
+            raise NotFoundError(self._outbox.status().last_error or f"{self._name}: closed")
 
     def status(self) -> LinkStatus:
         """A snapshot."""
-        with self._change:
+        with self._file:
             if self._deleted():
-                self._state, self._last_error = "down", self._explain(FileNotFoundError(errno.ENOENT, ""))
-            return LinkStatus(
-                self.uri, self._state, self._sent, self._dropped, self._errors, last_error=self._last_error
-            )
+                self._outbox.enter("down", self._explain(FileNotFoundError(errno.ENOENT, "")))
+        return self._outbox.status()
 
     def close(self, timeout_s: float) -> None:
         """Write what waits, ``timeout_s`` at most; what is left then is counted as dropped."""
-        with self._change:
-            if self._closing:
-                return
-            self._closing = True
-            self._close_at = time.monotonic() + timeout_s
-            self._change.notify_all()
+        if not self._outbox.close(timeout_s):
+            return
         if self._thread is not None:
             self._thread.join(timeout_s + 0.5)
-        with self._change:
-            self._state = "closed"
-            self._dropped += len(self._queue)
-            self._queue.clear()
-            self._change.notify_all()
+        self._outbox.closed()
 
     def _open_fd(self) -> int:
         if self._path == "-":
@@ -134,70 +118,50 @@ class JsonlLink:
         return f"{self._name}: cannot be written ({os.strerror(error.errno or 0)}); choose another file"
 
     def _run(self, fd: int) -> None:
-        poll = select.poll()
+        outbox, poll = self._outbox, select.poll()
         poll.register(fd, select.POLLOUT)
-        while (command := self._next()) is not None:
+        while (command := outbox.next()) is not None:
             try:
                 line = json.dumps(command.to_json(), allow_nan=False) + "\n"
             except ValueError as error:
-                self._count_error(f"command {command.seq} refused: {error}")
+                outbox.failed(f"command {command.seq} refused: {error}")
                 continue
-            written = self._write(fd, poll, line.encode("ascii"))
-            with self._change:
-                self._sent += written
-                self._dropped += not written
+            if self._write(fd, poll, line.encode("ascii")):
+                outbox.wrote(command)
+            else:
+                outbox.drop()
         try:
             if self._fd >= 0:
                 os.fsync(fd)  # some disks say only now that they are full
         except OSError as error:
-            self._count_error(self._explain(error))
-        with self._change:
+            outbox.failed(self._explain(error))
+        with self._file:
             self._fd = -1
             with contextlib.suppress(OSError):
                 os.close(fd)
+        outbox.release()
 
     def _deleted(self) -> bool:
         return self._fd >= 0 and os.fstat(self._fd).st_nlink == 0
-
-    def _next(self) -> Command | None:
-        """The oldest command; None when closing and none is left, or no time is."""
-        with self._change:
-            self._change.wait_for(lambda: self._queue or self._closing)
-            if not self._queue or self._out_of_time():
-                return None
-            command = self._queue.popleft()
-            self._change.notify_all()
-            return command
 
     def _write(self, fd: int, poll: select.poll, line: bytes) -> bool:
         """Write the whole line, trying again for as long as it takes; False when closing cuts that short."""
         # A line is shorter than PIPE_BUF: one write takes it whole, and a pipe that polls writable never
         # makes that write wait. Only a full disk leaves a rest, which goes first when there is room again.
         while line:
-            if self._out_of_time():
+            if self._outbox.time_left() <= 0:
                 return False
             try:
                 if self._deleted():
                     raise FileNotFoundError(errno.ENOENT, "")
                 if poll.poll(_POLL_S * 1000):
                     line = line[os.write(fd, line) :]
-                    self._state = "up"
+                    self._outbox.enter("up")
             except BlockingIOError:
                 continue
             except OSError as error:
-                self._state = "down"
-                self._count_error(self._explain(error))
-                with self._change:
-                    self._change.wait_for(lambda: self._closing, timeout=_RETRY_S)
-                    if self._closing:
-                        return False
+                self._outbox.failed(self._explain(error))
+                self._outbox.enter("down")
+                if self._outbox.pause(_RETRY_S):
+                    return False
         return True
-
-    def _count_error(self, text: str) -> None:
-        with self._change:
-            self._errors += 1
-            self._last_error = text
-            self._change.notify_all()
-
-    def _out_of_time(self) -> bool:
-        return self._closing and time.monotonic() >= self._close_at

@@ -15,7 +15,6 @@ from urllib.parse import quote
 
 from x2c_edge.errors import UserError
 from x2c_edge.links.base import Link
-from x2c_edge.links.codec import STATES
 from x2c_edge.links.registry import make_link
 from x2c_edge.links.serial_link import adapter_names
 from x2c_edge.links.tritium_link import TOKEN_VARIABLE
@@ -116,7 +115,7 @@ def _speaks(link: Link) -> bool:
 def _heard(link: Link) -> str:
     status = link.status()
     if status.robot is not None:
-        return f"a robot, {STATES[status.robot.state]}" + (
+        return f"a robot, {status.robot.state_name}" + (
             f" ({status.robot_fault})" if status.robot_fault else ""
         )
     return "a Tritium gateway" if _speaks(link) else status.last_error or "opens, and says nothing"

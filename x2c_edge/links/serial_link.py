@@ -14,13 +14,17 @@ import select
 import termios
 import time
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 import serial  # type: ignore[import-untyped]
 
-from x2c_edge.errors import BadArgumentError, NotFoundError
+from x2c_edge.errors import BadArgumentError
 from x2c_edge.frames import Command
+from x2c_edge.links.base import LinkNeeds
 from x2c_edge.links.codec import SerialParser, encode, encode_command, to_serial
 from x2c_edge.links.conversation import Conversation, window_frames
+from x2c_edge.links.outbox import Outbox
+from x2c_edge.links.uri import number_of, options_of
 from x2c_edge.links.worker import WorkerLink
 
 DEFAULT_BAUD: Final = 921600
@@ -30,6 +34,20 @@ BITS_PER_BYTE: Final = 10
 _USUAL_BAUDS: Final = (115200, 230400, 460800, 921600, 1000000)
 _POLL_MAX_S: Final = 1.0
 _NOTHING_HEARD: Final = "the robot acknowledges nothing: it does not read, or the wire to it is broken"
+
+
+def serial_link(uri: str, needs: LinkNeeds) -> SerialLink:
+    """The link of ``serial:///dev/NAME?baud=N&settle=S``, not yet open."""
+    options = options_of(uri, {"baud", "settle"})
+    parts = urlsplit(uri)
+    device = unquote(parts.path)
+    if parts.netloc or not device.startswith("/"):
+        raise BadArgumentError(
+            f"link '{uri}': a port is a path with three slashes before it, such as serial:///dev/ttyUSB0"
+        )
+    baud = int(number_of(uri, options, "baud", DEFAULT_BAUD, 1, 20_000_000, whole=True))
+    settle_s = number_of(uri, options, "settle", SETTLE_S, 0, 60)
+    return SerialLink(device, rate_hz=needs.rate_hz, baud=baud, settle_s=settle_s, uri=uri)
 
 
 class SerialLink(WorkerLink[serial.Serial]):
@@ -59,7 +77,7 @@ class SerialLink(WorkerLink[serial.Serial]):
         self._baud = baud
         self._settle_s = settle_s
 
-    def _connect(self) -> serial.Serial:
+    def connect(self) -> serial.Serial:
         try:
             return serial.Serial(self._device, self._baud, timeout=0, write_timeout=0, exclusive=True)
         except termios.error as error:
@@ -67,13 +85,7 @@ class SerialLink(WorkerLink[serial.Serial]):
         except ValueError as error:
             raise OSError(errno.EINVAL, str(error)) from error
 
-    def _first_connect(self) -> serial.Serial:
-        try:
-            return self._connect()
-        except OSError as error:
-            raise NotFoundError(self._explain(error)) from error
-
-    def _disconnect(self, channel: serial.Serial) -> None:
+    def disconnect(self, channel: serial.Serial) -> None:
         # What the device has not taken by now is old, and would make the close wait (up to 30 s).
         with contextlib.suppress(OSError):
             if channel.out_waiting:
@@ -81,7 +93,7 @@ class SerialLink(WorkerLink[serial.Serial]):
         with contextlib.suppress(OSError):
             channel.close()
 
-    def _explain(self, error: OSError) -> str:
+    def explain(self, error: OSError) -> str:
         what = f"serial port {self._device}"
         if error.errno in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
             present = ", ".join(sorted(p for k in ("USB", "ACM", "THS") for p in glob.glob(f"/dev/tty{k}*")))
@@ -99,8 +111,8 @@ class SerialLink(WorkerLink[serial.Serial]):
             return f"{what}: not a serial port; name a device such as /dev/ttyUSB0"
         return f"{what}: {os.strerror(error.errno)}"
 
-    def _talk(self, channel: serial.Serial) -> None:
-        _Session(self, channel, self._settle_s, self._rate_hz).run()
+    def talk(self, channel: serial.Serial) -> None:
+        _Session(self.outbox, channel, self._settle_s, self._rate_hz).run()
 
 
 def adapter_names() -> dict[str, str]:
@@ -124,8 +136,8 @@ def _discard_output(port: serial.Serial) -> None:
 class _Session:
     """One life of an open port."""
 
-    def __init__(self, link: SerialLink, port: serial.Serial, settle_s: float, rate_hz: int) -> None:
-        self._link = link
+    def __init__(self, outbox: Outbox, port: serial.Serial, settle_s: float, rate_hz: int) -> None:
+        self._outbox = outbox
         self._port = port
         self._fd: int = port.fileno()
         self._rate_hz = rate_hz
@@ -139,20 +151,20 @@ class _Session:
         self._full = False
 
     def run(self) -> None:
-        link, poll = self._link, select.poll()
-        poll.register(link._wake_out, select.POLLIN)
+        outbox, poll = self._outbox, select.poll()
+        poll.register(outbox.wake_fd, select.POLLIN)
         poll.register(self._fd, select.POLLIN)
         while True:
             wait_s = self._wait_s()
-            if link._finished() and not self._rest:
+            if outbox.finished() and not self._rest:
                 return self._drain()
-            if link._time_left() <= 0:
+            if outbox.time_left() <= 0:
                 return None
             poll.modify(self._fd, select.POLLIN | (select.POLLOUT if wait_s == 0 else 0))
-            timeout_s = min(_POLL_MAX_S, link._time_left(), wait_s or _POLL_MAX_S)
+            timeout_s = min(_POLL_MAX_S, outbox.time_left(), wait_s or _POLL_MAX_S)
             for fd, events in poll.poll(math.ceil(timeout_s * 1000)):
-                if fd == link._wake_out:
-                    os.read(fd, 64)
+                if fd == outbox.wake_fd:
+                    outbox.clear_wake()
                     continue
                 if events & ~select.POLLOUT:
                     self._read()
@@ -161,26 +173,26 @@ class _Session:
 
     def _wait_s(self) -> float:
         """Seconds until something may be written; 0 when something waits and may go now."""
-        link, conversation = self._link, self._conversation
+        outbox, conversation = self._outbox, self._conversation
         now_ns, now = time.monotonic_ns(), time.monotonic()
         self._watch_window()
         refusal = conversation.refusal()
         settling = 0.0 if self._heard else max(0.0, self._settled_at - now)
         if refusal:
-            link._is("down", refusal)
+            outbox.enter("down", refusal)
         elif self._full:
-            link._is("down", _NOTHING_HEARD)
+            outbox.enter("down", _NOTHING_HEARD)
         elif settling == 0:
-            link._is("up")
+            outbox.enter("up")
         if self._rest:
             return 0.0
         if refusal:
-            if link._closing:
-                link._abandon()
+            if outbox.closing:
+                outbox.abandon()
             return conversation.ping_delay_s(now_ns)
-        if not link._peek():
+        if not outbox.waits():
             return settling or math.inf
-        if link._closing:
+        if outbox.closing:
             return 0.0
         return settling or conversation.command_delay_s(now_ns, windowed=True)
 
@@ -193,7 +205,7 @@ class _Session:
         if full and not self._full:
             _discard_output(self._port)
             if self._rest_of is not None:
-                self._link._discarded()
+                self._outbox.drop()
             self._rest, self._rest_of = b"", None
         self._full = full
 
@@ -204,7 +216,7 @@ class _Session:
         for message in self._parser.feed(data):
             self._heard = True
             self._conversation.hear(message)
-        self._link._robot = self._conversation.status
+        self._outbox.hear(self._conversation.status)
 
     def _write(self) -> None:
         if not self._rest:
@@ -217,7 +229,7 @@ class _Session:
             return
         self._rest = self._rest[taken:]
         if not self._rest and self._rest_of is not None:
-            self._link._wrote(self._rest_of)
+            self._outbox.wrote(self._rest_of)
             self._rest_of = None
 
     def _next_frame(self) -> None:
@@ -225,7 +237,7 @@ class _Session:
         if conversation.refusal():
             self._rest = to_serial(encode(conversation.ping(now_ns)))
             return
-        command = self._link._take()
+        command = self._outbox.take()
         if command is None:
             return
         try:
@@ -237,11 +249,11 @@ class _Session:
                 now_ns=now_ns,
             )
         except ValueError as error:
-            self._link._failed(f"command {command.seq} refused: {error}")
+            self._outbox.failed(f"command {command.seq} refused: {error}")
             return
         conversation.command_sent(now_ns)
         self._rest, self._rest_of = to_serial(frame), command
 
     def _drain(self) -> None:
-        while self._port.out_waiting and self._link._time_left() > 0:
+        while self._port.out_waiting and self._outbox.time_left() > 0:
             time.sleep(0.002)

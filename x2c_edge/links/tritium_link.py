@@ -7,10 +7,8 @@ way back: an answered request means "delivered", nothing more.
 from __future__ import annotations
 
 import json
-import math
 import os
 import secrets
-import select
 import socket
 import time
 from typing import Any, Final
@@ -18,9 +16,10 @@ from typing import Any, Final
 import numpy as np
 
 from x2c_edge.controls import to_robot
-from x2c_edge.errors import BadArgumentError, NotFoundError
+from x2c_edge.errors import BadArgumentError
 from x2c_edge.frames import Command
-from x2c_edge.links.base import unix_time_of
+from x2c_edge.links.base import LinkNeeds, unix_time_of
+from x2c_edge.links.uri import address_of, number_of, options_of
 from x2c_edge.links.websocket import Client, UnauthorisedError
 from x2c_edge.links.worker import WorkerLink
 
@@ -61,6 +60,16 @@ def message_of(command: Command, *, run: int, seq: int, time_s: float) -> dict[s
     }
 
 
+def tritium_link(uri: str, needs: LinkNeeds) -> TritiumLink:
+    """The link of ``tritium://HOST:PORT?rate=N``, not yet open."""
+    options = options_of(uri, {"rate"})
+    host, port = address_of(uri, "127.0.0.1", DEFAULT_PORT)
+    rate = int(
+        number_of(uri, options, "rate", min(DEFAULT_RATE, needs.rate_hz), 1, needs.rate_hz, whole=True)
+    )
+    return TritiumLink(host, port, token=read_token(), rate_hz=rate, uri=uri)
+
+
 class TritiumLink(WorkerLink[Client]):
     """One robot's gateway. rate_hz: posts per second at most; the ticks between them are not sent."""
 
@@ -73,23 +82,17 @@ class TritiumLink(WorkerLink[Client]):
         self._token = token
         self._request_id = 0
 
-    def _connect(self) -> Client:
+    def connect(self) -> Client:
         headers = {"x-tritium-token": self._token, "x-tritium-session-metadata": _SESSION}
         return Client(self._url, headers)
 
-    def _first_connect(self) -> Client:
-        try:
-            return self._connect()
-        except OSError as error:
-            raise NotFoundError(self._explain(error)) from None
-
-    def _disconnect(self, channel: Client) -> None:
+    def disconnect(self, channel: Client) -> None:
         channel.close()
 
-    def _pause_after(self, error: OSError, pause_s: float) -> float:
-        return TOKEN_PAUSE_S if isinstance(error, UnauthorisedError) else super()._pause_after(error, pause_s)
+    def pause_after(self, error: OSError, pause_s: float) -> float:
+        return TOKEN_PAUSE_S if isinstance(error, UnauthorisedError) else super().pause_after(error, pause_s)
 
-    def _explain(self, error: OSError) -> str:
+    def explain(self, error: OSError) -> str:
         if isinstance(error, UnauthorisedError):
             return (
                 f"{self._where}: the gateway refuses the token ({error}); make a new one and put it into "
@@ -103,39 +106,36 @@ class TritiumLink(WorkerLink[Client]):
             return f"{self._where}: {error.strerror or error}; check the network and the robot's load"
         return f"{self._where}: {error.strerror or error}"
 
-    def _talk(self, channel: Client) -> None:
+    def talk(self, channel: Client) -> None:
+        outbox = self.outbox
         run, seq = secrets.randbelow((1 << 32) - 1) + 1, 0
         self._request_id = 0
         period_s = 1 / self._rate_hz
         due = time.monotonic()
-        poll = select.poll()
-        poll.register(self._wake_out, select.POLLIN)
-        self._is("up")
-        while not self._finished():
-            wait_s = due - time.monotonic() if self._peek() else _IDLE_S
+        outbox.enter("up")
+        while not outbox.finished():
+            wait_s = due - time.monotonic() if outbox.waits() else _IDLE_S
             if wait_s > 0:
-                timeout_s = max(0.0, min(wait_s, self._time_left()))
-                if poll.poll(math.ceil(timeout_s * 1000)):
-                    os.read(self._wake_out, 64)
-                elif not self._peek():
+                woken = outbox.wait(max(0.0, min(wait_s, outbox.time_left())))
+                if not woken and not outbox.waits():
                     channel.receive(0)  # notices a connection that has ended
                 continue
-            command = self._take()
+            command = outbox.take()
             if command is None:
                 continue
             due = max(due, time.monotonic() - period_s) + period_s
             try:
                 message = message_of(command, run=run, seq=seq, time_s=unix_time_of(command))
             except ValueError as error:
-                self._failed(f"command {command.seq} refused: {error}")
+                outbox.failed(f"command {command.seq} refused: {error}")
                 continue
             seq = (seq + 1) % (1 << 32)
             if self._post(channel, message):
-                self._wrote(command)
-                self._is("up")
+                outbox.wrote(command)
+                outbox.enter("up")
             else:
-                self._discarded()
-                self._is("down")
+                outbox.drop()
+                outbox.enter("down")
 
     def _post(self, channel: Client, message: dict[str, Any]) -> bool:
         """Whether the gateway took the message. TimeoutError when it does not answer."""
@@ -148,12 +148,12 @@ class TritiumLink(WorkerLink[Client]):
         }
         channel.send(json.dumps(request, allow_nan=False, separators=(",", ":")))
         until = time.monotonic() + ANSWER_S
-        while (left_s := min(until - time.monotonic(), self._time_left())) > 0:
+        while (left_s := min(until - time.monotonic(), self.outbox.time_left())) > 0:
             text = channel.receive(left_s)
             answer = None if text is None else _answer_to(request_id, text)
             if answer is not None:
                 if answer:
-                    self._failed(f"{self._where}: the gateway says: {answer}")
+                    self.outbox.failed(f"{self._where}: the gateway says: {answer}")
                 return not answer
         raise TimeoutError(f"no answer within {ANSWER_S * 1000:.0f} ms")
 

@@ -17,9 +17,11 @@ import select
 import socket
 import stat
 import time
+from collections.abc import Callable
 from typing import Final
 
 from x2c_edge.errors import BadArgumentError, NotFoundError
+from x2c_edge.links.base import LinkNeeds
 from x2c_edge.links.codec import (
     FrameError,
     Hello,
@@ -34,6 +36,8 @@ from x2c_edge.links.codec import (
     message_of_command,
 )
 from x2c_edge.links.conversation import Conversation
+from x2c_edge.links.outbox import Outbox
+from x2c_edge.links.uri import address_of, number_of, options_of
 from x2c_edge.links.worker import WorkerLink
 
 DEFAULT_HOST: Final = "127.0.0.1"
@@ -77,6 +81,15 @@ def _key_bytes(data: bytes, where: str) -> bytes:
     return bytes.fromhex(text.decode())
 
 
+def udp_link(uri: str, needs: LinkNeeds) -> UdpLink:
+    """The link of ``udp://HOST:PORT?key=FILE&key_id=N``, not yet open."""
+    options = options_of(uri, {"key", "key_id"})
+    host, port = address_of(uri, DEFAULT_HOST, DEFAULT_PORT)
+    key_id = int(number_of(uri, options, "key_id", 1, 0, 255, whole=True))
+    key = read_key(options.get("key"), key_id)
+    return UdpLink(host, port, rate_hz=needs.rate_hz, key=key, uri=uri)
+
+
 class UdpLink(WorkerLink[socket.socket]):
     """One robot at one address."""
 
@@ -93,7 +106,7 @@ class UdpLink(WorkerLink[socket.socket]):
         self._address = (host, port)
         self._key = key
 
-    def _connect(self) -> socket.socket:
+    def connect(self) -> socket.socket:
         family, kind, proto, _, address = socket.getaddrinfo(*self._address, type=socket.SOCK_DGRAM)[0]
         if ipaddress.ip_address(str(address[0]).split("%")[0]).is_multicast:
             raise OSError(errno.EACCES, "multicast")
@@ -109,16 +122,10 @@ class UdpLink(WorkerLink[socket.socket]):
             raise
         return channel
 
-    def _first_connect(self) -> socket.socket:
-        try:
-            return self._connect()
-        except OSError as error:
-            raise NotFoundError(self._explain(error)) from error
-
-    def _disconnect(self, channel: socket.socket) -> None:
+    def disconnect(self, channel: socket.socket) -> None:
         channel.close()
 
-    def _explain(self, error: OSError) -> str:
+    def explain(self, error: OSError) -> str:
         where = f"udp {self._address[0]}:{self._address[1]}"
         if isinstance(error, socket.gaierror):
             return f"{where}: no such host; check the name"
@@ -128,15 +135,23 @@ class UdpLink(WorkerLink[socket.socket]):
             return f"{where}: broadcast and multicast are not used; name one robot"
         return f"{where}: {os.strerror(error.errno or 0)}; check the network"
 
-    def _talk(self, channel: socket.socket) -> None:
-        _Session(self, channel, self._key, self._rate_hz).run()
+    def talk(self, channel: socket.socket) -> None:
+        _Session(self.outbox, channel, self._key, self._rate_hz, self.explain).run()
 
 
 class _Session:
     """One life of a socket: one run after another, each begun by a greeting."""
 
-    def __init__(self, link: UdpLink, channel: socket.socket, key: Key | None, rate_hz: int) -> None:
-        self._link = link
+    def __init__(
+        self,
+        outbox: Outbox,
+        channel: socket.socket,
+        key: Key | None,
+        rate_hz: int,
+        explain: Callable[[OSError], str],
+    ) -> None:
+        self._outbox = outbox
+        self._explain = explain
         self._socket = channel
         self._key = key
         self._rate_hz = rate_hz
@@ -150,23 +165,23 @@ class _Session:
         self._greet_at = time.monotonic()
 
     def run(self) -> None:
-        link, poll = self._link, select.poll()
-        poll.register(link._wake_out, select.POLLIN)
+        outbox, poll = self._outbox, select.poll()
+        poll.register(outbox.wake_fd, select.POLLIN)
         poll.register(self._socket, select.POLLIN)
-        while not link._finished():
-            delay_s = min(self._step(), link._time_left(), _POLL_MAX_S)
+        while not outbox.finished():
+            delay_s = min(self._step(), outbox.time_left(), _POLL_MAX_S)
             for fd, _ in poll.poll(math.ceil(max(0.0, delay_s) * 1000)):
-                if fd == link._wake_out:
-                    os.read(fd, 64)
+                if fd == outbox.wake_fd:
+                    outbox.clear_wake()
                 else:
                     self._read()
 
     def _step(self) -> float:
         """Send what is due; seconds until the next thing is."""
-        link, now, now_ns = self._link, time.monotonic(), time.monotonic_ns()
+        outbox, now, now_ns = self._outbox, time.monotonic(), time.monotonic_ns()
         if now >= self._greet_at:
             if self._key and self._challenge is not None:
-                link._is("down", f"{link.uri}: no authentic answer; greeting again")
+                outbox.enter("down", f"{outbox.uri}: no authentic answer; greeting again")
                 self._begin()
             self._greet(now_ns)
             self._greet_at = now + _SILENCE_S
@@ -174,21 +189,21 @@ class _Session:
         refusal = conversation.refusal()
         ready = self._key is None or self._challenge is not None
         if refusal:
-            link._is("down", refusal)
-            if link._closing:
-                link._abandon()
+            outbox.enter("down", refusal)
+            if outbox.closing:
+                outbox.abandon()
             if conversation.ping_delay_s(now_ns) == 0:
                 self._send(conversation.ping(now_ns))
             return min(conversation.ping_delay_s(now_ns), self._greet_at - now)
         if ready:
-            link._is("down" if now < self._refused_until else "up")
-            while link._peek() and self._send_command(now_ns):
+            outbox.enter("down" if now < self._refused_until else "up")
+            while outbox.waits() and self._send_command(now_ns):
                 pass
         return self._greet_at - now
 
     def _send_command(self, now_ns: int) -> bool:
         """Send the command that waits; False when that failed."""
-        command = self._link._take()
+        command = self._outbox.take()
         if command is None:
             return False
         conversation = self._conversation
@@ -202,12 +217,12 @@ class _Session:
             )
             frame = self._encode(message)
         except ValueError as error:
-            self._link._failed(f"command {command.seq} refused: {error}")
+            self._outbox.failed(f"command {command.seq} refused: {error}")
             return False
         if not self._transmit(frame):
-            self._link._discarded()
+            self._outbox.drop()
             return False
-        self._link._wrote(command)
+        self._outbox.wrote(command)
         return True
 
     def _greet(self, now_ns: int) -> None:
@@ -242,7 +257,7 @@ class _Session:
 
     def _nobody_there(self, error: OSError) -> None:
         self._refused_until = time.monotonic() + _REFUSED_S
-        self._link._failed(self._link._explain(error))
+        self._outbox.failed(self._explain(error))
 
     def _read(self) -> None:
         # A flood is read in batches, so that commands keep leaving between them.
@@ -257,7 +272,7 @@ class _Session:
             try:
                 self._hear(self._decode(frame))
             except FrameError as error:
-                self._link._failed(f"{self._link.uri}: datagram refused: {error.reason}")
+                self._outbox.failed(f"{self._outbox.uri}: datagram refused: {error.reason}")
 
     def _decode(self, frame: bytes) -> Message:
         if self._key:
@@ -272,4 +287,4 @@ class _Session:
             self._greet_at = time.monotonic() + _SILENCE_S
             self._refused_until = 0.0
             self._conversation.hear(message)
-            self._link._robot = self._conversation.status
+            self._outbox.hear(self._conversation.status)

@@ -18,11 +18,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from x2c_edge.controls import N_CONTROLS, to_robot
-from x2c_edge.errors import NotFoundError
+from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.frames import Command
-from x2c_edge.links.base import LinkState, LinkStatus, unix_time_of
+from x2c_edge.links.base import LinkNeeds, LinkStatus, unix_time_of
 from x2c_edge.links.codec import FrameError
-from x2c_edge.zeromq import Curve, Publisher, tcp
+from x2c_edge.links.outbox import Outbox
+from x2c_edge.links.uri import address_of, options_of
+from x2c_edge.zeromq import Curve, Publisher, read_curve, tcp
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 6666
@@ -61,6 +63,17 @@ def decode_parts(parts: Sequence[bytes]) -> tuple[float | None, NDArray[np.float
     return time_s, np.array(numbers)
 
 
+def zmq_link(uri: str, needs: LinkNeeds) -> ZmqLink:
+    """The link of ``zmq://HOST:PORT?variant=31&curve=FILE``, not yet open."""
+    options = options_of(uri, {"variant", "curve"})
+    host, port = address_of(uri, DEFAULT_HOST, DEFAULT_PORT)
+    variant = options.get("variant", "30")
+    if variant not in ("30", "31"):
+        raise BadArgumentError(f"link '{uri}': variant is 30 or 31 (31 puts the send time first)")
+    curve = read_curve(options["curve"], "secret") if "curve" in options else None
+    return ZmqLink(host, port, with_time=variant == "31", curve=curve, uri=uri)
+
+
 class ZmqLink:
     """One bound publisher.
 
@@ -83,9 +96,7 @@ class ZmqLink:
         self._curve = curve
         self._lock = threading.Lock()  # the socket belongs to one thread at a time
         self._publisher: Publisher | None = None
-        self._state: LinkState = "closed"
-        self._sent = self._dropped = self._errors = self._reconnects = 0
-        self._last_error = ""
+        self._outbox = Outbox(self.uri)
 
     def open(self) -> None:
         """Bind. NotFoundError when the address is in use or not this machine's."""
@@ -93,56 +104,48 @@ class ZmqLink:
             self._publisher = Publisher(self._endpoint, self._curve)
         except OSError as error:
             raise NotFoundError(f"{self.uri}: {_explain(error)}") from None
-        self._state = "opening"
+        self._outbox.enter("opening")
 
     def send(self, command: Command) -> None:
         """Hand the command to ZeroMQ's own thread; dropped when nobody subscribes."""
         with self._lock:
-            self._look_for_subscribers()
-            if self._publisher is None or self._state != "up":
-                self._dropped += 1
+            if self._publisher is None or not self._subscribed(self._publisher):
+                self._outbox.drop()
                 return
             try:
                 time_s = unix_time_of(command) if self._with_time else None
                 parts = encode_parts(to_robot(command.values), time_s)
             except ValueError as error:
-                self._errors += 1
-                self._last_error = f"command {command.seq} refused: {error}"
+                self._outbox.failed(f"command {command.seq} refused: {error}")
                 return
             self._publisher.send(parts)
-            self._sent += 1
+            self._outbox.wrote(command)
 
     def status(self) -> LinkStatus:
         """A snapshot."""
         with self._lock:
-            self._look_for_subscribers()
-            return LinkStatus(
-                self.uri,
-                self._state,
-                self._sent,
-                self._dropped,
-                self._errors,
-                self._reconnects,
-                self._last_error,
-            )
+            if self._publisher is not None:
+                self._subscribed(self._publisher)
+            return self._outbox.status()
 
     def close(self, timeout_s: float) -> None:
         """Let the last command leave."""
         with self._lock:
             publisher, self._publisher = self._publisher, None
-            self._state = "closed"
+            self._outbox.closed()
         if publisher is not None:
             publisher.close(min(timeout_s, _LINGER_S))
 
-    def _look_for_subscribers(self) -> None:
-        if self._publisher is None:
-            return
-        if self._publisher.subscribed():
-            self._reconnects += self._state == "down"
-            self._state = "up"
-        elif self._state == "up":
-            self._state = "down"
-            self._last_error = "nobody subscribes any more"
+    def _subscribed(self, publisher: Publisher) -> bool:
+        """Whether anybody is there to send to; the state says so too."""
+        outbox, subscribed = self._outbox, publisher.subscribed()
+        if subscribed and outbox.state != "up":
+            if outbox.state == "down":
+                outbox.reconnected()
+            outbox.enter("up")
+        elif not subscribed and outbox.state == "up":
+            outbox.enter("down", "nobody subscribes any more")
+        return subscribed
 
 
 def _explain(error: OSError) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from x2c_edge.frames import FaceCrop
 from x2c_edge.pipelines.motion import FaceMotion
 from x2c_edge.pipelines.plan import Plan
-
-if TYPE_CHECKING:
-    from x2c_edge.pipelines.reference import Reference
+from x2c_edge.pipelines.reference import Reference
 
 Array = NDArray[np.float64]
 

@@ -62,9 +62,12 @@ class Faults:
         """The robot's own fault now (as STATUS names it), or an empty string."""
         return next((ROBOT_FAULTS[name] for name in ROBOT_FAULTS if self.active(name, elapsed_s)), "")
 
-    def wants(self, *names: str) -> bool:
-        """Whether one of these chances is not zero."""
-        return any(self._chance[name] for name in names)
+    def refuse_damaged_bits(self, uri: str) -> None:
+        """For a link on TCP. BadArgumentError when bits are to be damaged."""
+        if self._chance["flip"] or self._chance["noise"]:
+            raise BadArgumentError(
+                f"link '{uri}': TCP carries no damaged bits; flip and noise need serial or udp"
+            )
 
     def damage(self, piece: bytes) -> list[bytes]:
         """What arrives instead of ``piece``."""

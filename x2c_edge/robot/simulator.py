@@ -12,8 +12,9 @@ from typing import Any, Final
 import numpy as np
 
 from x2c_edge.controls import NEUTRAL, to_robot
-from x2c_edge.links.codec import STATES, Hello, Ping, Pong, Positions, Status, quantise
-from x2c_edge.robot.endpoint import Arrival, TritiumEndpoint, hello_ack, make_endpoint
+from x2c_edge.links.codec import STATES, Hello, HelloAck, Ping, Pong, Positions, Status, quantise
+from x2c_edge.robot.endpoint import Arrival
+from x2c_edge.robot.endpoints import make_endpoint
 from x2c_edge.robot.faults import Faults
 from x2c_edge.robot.receiver import Demand, Receiver, ReceiverSettings
 
@@ -22,6 +23,7 @@ STATUS_S: Final = 0.1
 POSITIONS_S: Final = 1 / 30
 _RENEW_AFTER_S: Final = 1.0  # a run's last frames (END) still count under the old challenge
 _SAMPLES_MOST: Final = 1 << 20
+_MAX_RATE_HZ: Final = 60
 
 
 class Simulator:
@@ -81,7 +83,7 @@ class Simulator:
                     else:
                         self._endpoint.close()
                 stalled = self._faults.active("stall", elapsed)
-                if stalled and isinstance(self._endpoint, TritiumEndpoint):
+                if stalled:
                     self._endpoint.be_silent(2 * TICK_S)
                 if plugged and not stalled:
                     for arrival in self._endpoint.receive(max(0.0, tick_due - now)):
@@ -138,13 +140,15 @@ class Simulator:
             self._endpoint.send(echo)
         elif isinstance(arrival, Hello):
             self._endpoint.send(
-                hello_ack(
-                    arrival,
-                    self._endpoint,
+                HelloAck(
                     run=self._run,
                     seq=self._next_seq(),
+                    t_us=_now_us(),
+                    nonce=arrival.nonce,
+                    challenge=self._endpoint.challenge,
                     hold_ms=round(self._settings.hold * 1000),
                     neutral_ms=round(self._settings.neutral * 1000),
+                    max_rate_hz=_MAX_RATE_HZ,
                 )
             )
 
@@ -231,7 +235,7 @@ class Simulator:
             "age_ms": _percentiles(np.array(self._ages) * 1000),
             "violations": self.violations,
             "bad": dict(self._endpoint.bad),
-            "skipped": getattr(self._endpoint, "skipped", 0),
+            "skipped": self._endpoint.skipped,
             **tally,
             "state": STATES[receiver.state],
             "transitions": transitions,

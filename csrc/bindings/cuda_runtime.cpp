@@ -1,20 +1,28 @@
-#pragma once
+// CUDA memory, streams, events and graphs: only in a build with CUDA.
+#include <cstddef>
+#include <cstdint>
 
-#include <pybind11/pybind11.h>
+#include "module.h"
 
 #if defined(X2C_WITH_CUDA)
+#include "../cuda/device.h"
 #include "../cuda/runtime.h"
 #endif
 
-// Part of bindings.cpp: CUDA memory, streams, events and graphs. Only in a build with CUDA.
+namespace x2c::bindings {
+
+namespace py = pybind11;
+
 namespace {
+
+constexpr const char* kBuiltDoc = "Whether the CUDA kernels were compiled in.";
+constexpr const char* kCountDoc = "Usable CUDA devices; 0 without a driver.";
 
 #if defined(X2C_WITH_CUDA)
 
-void define_cuda_runtime(pybind11::module_& module) {
-    namespace py = pybind11;
-    namespace cuda = x2c::cuda;
-    using Unlocked = py::call_guard<py::gil_scoped_release>;
+using Unlocked = py::call_guard<py::gil_scoped_release>;
+
+void define_types(py::module_& module) {
     py::class_<cuda::DeviceMemory>(module, "CudaMemory", "Device memory, zero-filled; raises RuntimeError.")
         .def(py::init<std::size_t>(), py::arg("bytes"), Unlocked())
         .def_property_readonly("address", &cuda::DeviceMemory::address);
@@ -41,16 +49,31 @@ void define_cuda_runtime(pybind11::module_& module) {
         .def(py::init<>(), Unlocked())
         .def("record", &cuda::Event::record, py::arg("stream"), Unlocked())
         .def("milliseconds_since", &cuda::Event::milliseconds_since, py::arg("earlier"), Unlocked());
-    module.def("cuda_copy_in", &cuda::copy_in, py::arg("device"), py::arg("host"), py::arg("bytes"),
-               py::arg("stream"), Unlocked(), "Enqueue a copy of bytes to the device; nothing waits.");
-    module.def("cuda_copy_out", &cuda::copy_out, py::arg("host"), py::arg("device"), py::arg("bytes"),
-               py::arg("stream"), Unlocked(), "Enqueue a copy of bytes to the host; nothing waits.");
 }
-
-#else
-
-void define_cuda_runtime(pybind11::module_&) {}
 
 #endif
 
 }  // namespace
+
+#if defined(X2C_WITH_CUDA)
+
+void define_cuda_runtime(py::module_& module) {
+    define_types(module);
+    module.def("cuda_copy_in", &cuda::copy_in, py::arg("device"), py::arg("host"), py::arg("bytes"),
+               py::arg("stream"), Unlocked(), "Enqueue a copy of bytes to the device; nothing waits.");
+    module.def("cuda_copy_out", &cuda::copy_out, py::arg("host"), py::arg("device"), py::arg("bytes"),
+               py::arg("stream"), Unlocked(), "Enqueue a copy of bytes to the host; nothing waits.");
+    module.def("cuda_built", [] { return true; }, kBuiltDoc);
+    module.def("cuda_device_count", &cuda::device_count, kCountDoc, Unlocked());
+}
+
+#else
+
+void define_cuda_runtime(py::module_& module) {
+    module.def("cuda_built", [] { return false; }, kBuiltDoc);
+    module.def("cuda_device_count", [] { return 0; }, kCountDoc);
+}
+
+#endif
+
+}  // namespace x2c::bindings

@@ -1,0 +1,96 @@
+"""The robot on a serial port: a pseudo-terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import select
+import termios
+import time
+import tty
+from collections import Counter
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from x2c_edge.errors import BadArgumentError, NotFoundError
+from x2c_edge.links.codec import Message, SerialParser, encode, to_serial
+from x2c_edge.links.uri import options_of
+from x2c_edge.robot.endpoint import Arrival, Endpoint, arrival_of
+from x2c_edge.robot.faults import Faults
+
+
+class SerialEndpoint(Endpoint):
+    """A pseudo-terminal, under a symbolic link when the URI names one."""
+
+    def __init__(self, uri: str, faults: Faults) -> None:
+        super().__init__(uri)
+        options_of(uri, {"baud", "settle"})  # the link's, so that one URI serves both ends
+        self._faults = faults
+        path = unquote(urlsplit(uri).path)
+        self._link = Path(path) if path not in ("", "/") else None
+        if self._link is not None and self._link.exists() and not self._link.is_symlink():
+            raise BadArgumentError(f"link '{uri}': {self._link} exists; name a path that the sim may make")
+        self._parser = SerialParser()
+        self._master = -1
+        self._rest = b""
+
+    @property
+    def bad(self) -> Counter[str]:
+        return Counter({str(reason): n for reason, n in self._parser.bad.items()})
+
+    def open(self) -> None:
+        self._master, slave = os.openpty()
+        tty.setraw(slave)
+        name = os.ttyname(slave)
+        # The slave stays closed here: the host's opening and leaving are seen as on a real port.
+        os.close(slave)
+        os.set_blocking(self._master, False)
+        if self._link is None:
+            self.where = f"serial://{name}?settle=0"
+            return
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                self._link.unlink()
+            self._link.symlink_to(name)
+        except OSError as error:
+            os.close(self._master)
+            raise NotFoundError(f"{self._link}: cannot be made: {error.strerror}") from None
+        self.where = f"serial://{self._link}?settle=0"
+
+    def receive(self, timeout_s: float) -> list[Arrival]:
+        poll = select.poll()
+        poll.register(self._master, select.POLLIN)
+        events = poll.poll(math.ceil(timeout_s * 1000))
+        if not events:
+            return []
+        if not events[0][1] & select.POLLIN:  # nobody has the port open
+            time.sleep(timeout_s)
+            return []
+        try:
+            data = os.read(self._master, 4096)
+        except OSError as error:
+            if error.errno not in (errno.EIO, errno.EAGAIN):
+                raise
+            time.sleep(timeout_s)
+            return []
+        return [arrival_of(m) for piece in self._faults.damage(data) for m in self._parser.feed(piece)]
+
+    def send(self, message: Message) -> None:
+        block = self._rest + to_serial(encode(message))
+        try:
+            taken = os.write(self._master, block)
+        except OSError:
+            taken = 0
+        # A block that went out in part must be finished, or the next one is lost too.
+        self._rest = block[taken:] if 0 < taken < len(block) else b""
+
+    def close(self) -> None:
+        with contextlib.suppress(termios.error):
+            termios.tcflush(self._master, termios.TCIOFLUSH)
+        os.close(self._master)
+        self._rest = b""
+        if self._link is not None:
+            with contextlib.suppress(FileNotFoundError):
+                self._link.unlink()
