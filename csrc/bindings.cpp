@@ -260,8 +260,8 @@ out: (3, h, w) float32 or float16, C-contiguous, overwritten:
     out[c] = (colour[c] / 255 - mean[c]) / std[c], c in `order`.
 
 Sampling is bilinear; each corner outside the frame counts as RGB (0, 0, 0) before normalisation. With
-taps = n, an output pixel is the mean of n x n samples spread evenly over it; 0 chooses 1 up to 1.5 frame
-pixels to an output pixel, then as many as those, at most 4. YUYV and NV12 are BT.601
+taps = n, an output pixel is the mean of n x n samples spread evenly over it; 0 chooses as few as lie
+at most 1.5 frame pixels apart, at most 4. YUYV and NV12 are BT.601
 limited range; a luma pixel has the chroma sample of its pair or 2x2 block; Y, U and V are interpolated
 and averaged over the taps, then converted, then clamped to 0..255.
 

@@ -29,11 +29,11 @@ struct CropJob {
     std::int32_t plane[3];
 };
 
-// From 1.5 frame pixels to an output pixel on, bilinear sampling alone would alias.
+// A bilinear sample stands for up to 1.5 frame pixels; where they lie wider apart, they would alias.
 X2C_HD std::int32_t taps_for(const double* affine) {
     const double squared = affine[0] * affine[0] + affine[3] * affine[3];
     if (!(squared > 2.25)) return 1;  // NaN too
-    return squared > 9.0 ? 4 : squared > 4.0 ? 3 : 2;
+    return squared > 20.25 ? 4 : squared > 9.0 ? 3 : 2;
 }
 
 // A frame pixel as one word: channel k in bits 8k..8k+7. The top byte may hold anything.

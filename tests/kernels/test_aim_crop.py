@@ -68,7 +68,7 @@ def test_refusals(change, says):
 
 
 @pytest.mark.parametrize(
-    ("zoom", "taps"), [(0.5, 1), (1.5, 1), (1.51, 2), (2.0, 2), (2.01, 3), (3.5, 4), (20.0, 4)]
+    ("zoom", "taps"), [(0.5, 1), (1.5, 1), (1.51, 2), (3.0, 2), (3.01, 3), (4.5, 3), (4.51, 4), (20.0, 4)]
 )
 def test_taps_of_nought_are_chosen_by_the_zoom(zoom, taps):
     frame = np.random.default_rng(3).integers(0, 256, (90, 90, 3), dtype=np.uint8)

@@ -44,7 +44,7 @@ class FaceMesh:
             subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
             subprocess.run([str(python), "-m", "pip", "install", "--quiet", PACKAGE], check=True)
         self._process = subprocess.Popen(
-            [str(python), str(ROOT / "tools" / "mediapipe_worker.py"), str(FRAMES_BEFORE)],
+            [str(python), str(Path(__file__).with_name("mediapipe_worker.py")), str(FRAMES_BEFORE)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
 

@@ -3,8 +3,8 @@
     python -m tools.dataset.morphed_faces --count 20000 --out build/morphs.npz
 
 Breadth of people is what the set lacks (its BASELINE.md). A morph has the geometry in between (both pictures
-are warped to it by their 478 landmarks) and a mixture of both textures inside the face; its labels are mixed with
-the same share. Only the train split is used, so the other splits' people stay unseen.
+are warped to it by their 478 landmarks) and a mixture of both textures inside the face; its labels are mixed
+with the same share. Only the train split is used, so the other splits' people stay unseen.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ CANDIDATES = 400  # partners to choose the most similar from
 LEAST_SHARE = 0.15  # of either person
 POSE_UNIT = np.radians(5)  # a head turned by so much is as unlike as one spread of every blendshape
 QUALITY = 92
-_PIXELS = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE)), -1).reshape(-1, 2).astype(np.float64)
+GRID = np.linspace(0, SIDE - 1, SIDE // 2)  # where the warp is worked out; between them it is nearly straight
+_PLACES = np.stack(np.meshgrid(GRID, GRID), -1).reshape(-1, 2)
+_FINER = np.array([[(len(GRID) - 1) / (SIDE - 1), 0, 0], [0, (len(GRID) - 1) / (SIDE - 1), 0]])
 _EDGE = np.array([(x, y) for x in (0, 64, 128, 191) for y in (0, 64, 128, 191) if {x, y} & {0, 191}], float)
 
 
@@ -41,8 +43,8 @@ def morph(one: Pixels, other: Pixels, mesh_one: Array, mesh_other: Array, share:
     mesh = (1 - share) * mesh_one + share * mesh_other
     target = np.concatenate([mesh, _EDGE])
     sources = np.column_stack([np.concatenate([mesh_one, _EDGE]), np.concatenate([mesh_other, _EDGE])])
-    maps = LinearNDInterpolator(target, sources, fill_value=0)(_PIXELS).reshape(SIDE, SIDE, 4)
-    maps = maps.astype(np.float32)
+    coarse = LinearNDInterpolator(target, sources, fill_value=0)(_PLACES).reshape(len(GRID), len(GRID), 4)
+    maps = cv2.warpAffine(coarse.astype(np.float32), _FINER, (SIDE, SIDE), flags=cv2.WARP_INVERSE_MAP)
     warped = [
         cv2.remap(image, maps[..., i], maps[..., i + 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         for image, i in ((one, 0), (other, 2))
