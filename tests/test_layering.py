@@ -36,6 +36,7 @@ ONE_FILE_EACH = {
     "serial",
     "websockets",
     "aiohttp",
+    "foxglove",
     "pydantic",
     "torch",
 }

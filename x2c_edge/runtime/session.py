@@ -58,7 +58,7 @@ class Session(Steering):
                 per_step=outputs.per_step or outputs.trace is not None,
             )
             self.device = f"{backend.name} on {backend.device}"
-            keep_face = any((outputs.save_video, outputs.record, outputs.monitor))
+            keep_face = any((outputs.save_video, outputs.record, outputs.monitor, outputs.foxglove))
             pipelines = {
                 gear: open_pipeline(gear, self.pack, backend, settings.motion, keep_face) for gear in gears
             }
