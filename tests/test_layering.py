@@ -46,6 +46,7 @@ ONE_FILE_EACH = {
     "serial",
     "websockets",
     "aiohttp",
+    "foxglove",
     "pydantic",
     "torch",
 }

@@ -116,7 +116,7 @@ void stitch_keypoints(py::handle driving_argument, py::handle delta_argument, py
 }
 
 constexpr const char* kAimCropDoc =
-    R"(The motion extractor's crop from the tracker's landmarks (specs/liveportrait.md section 11).
+    R"(The motion extractor's crop from the tracker's landmarks (docs/spec/liveportrait.md section 11).
 
 points: 2L float32 values, x y of the landmarks in half crop sides from the crop's centre (the pixel index
     (crop_size - 1) / 2). affine: (2, 3) float64, that crop's pixel to frame pixel.
@@ -131,7 +131,7 @@ Raises ValueError naming the argument, RuntimeError naming the CUDA call.)";
 constexpr const char* kRelativeKeypointsDoc =
     R"(Driving keypoints from the motion extractor's raw heads, relative to a reference (paper Eq. 5, 6).
 
-specs/liveportrait.md sections 5 and 6, steps 1 to 7; stitching comes after. All arrays are float32 and
+docs/spec/liveportrait.md sections 5 and 6, steps 1 to 7; stitching comes after. All arrays are float32 and
 C-contiguous, of any shape with the right number of values; K is taken from exp.
 
 pitch, yaw, roll: logits of the bins (66), or one value each: degrees. t: 3. exp: 3K. scale: 1. They are
@@ -149,7 +149,7 @@ and reference are read when the kernel runs, so that a captured graph follows a 
 Raises ValueError naming the argument, RuntimeError naming the CUDA call.)";
 
 constexpr const char* kStitchKeypointsDoc =
-    R"(Adds the stitching network's output to driving keypoints (specs/liveportrait.md section 7).
+    R"(Adds the stitching network's output to driving keypoints (docs/spec/liveportrait.md section 7).
 
 driving: 3K float32 values, x y z by keypoint. delta: 3K + 2: an offset for each value, then one for all x
 and one for all y. out: 3K, may be `driving`. Any shapes, C-contiguous. All on the CPU or all on the GPU

@@ -129,7 +129,7 @@ void warp_volume(py::handle logits_argument, py::handle driving_argument, py::ha
 }
 
 constexpr const char* kMotionVolumeDoc =
-    R"(The dense-motion network's input: heatmaps and shifted features (specs/liveportrait.md 8.2 to 8.5).
+    R"(The dense-motion network's input (docs/spec/liveportrait.md section 8, steps 2 to 5).
 
 compressed: (C, D, H, W) float32 or float16, the compressed feature volume; D, H, W in 2..1024.
 kp_driving, kp_source: (K, 3) float32, x y z in -1..1 across the volume.
@@ -145,7 +145,7 @@ Everything is C-contiguous; arithmetic is float32. Each axis is resampled by its
 the GPU (enqueued on `stream`). Raises ValueError naming the argument, RuntimeError naming the CUDA call.)";
 
 constexpr const char* kWarpVolumeDoc =
-    R"(Softmax of the masks, deformation and warp in one pass (specs/liveportrait.md 8.7, 8.8, 8.10).
+    R"(Masks, deformation and warp in one pass (docs/spec/liveportrait.md section 8, steps 7, 8, 10).
 
 logits: (K + 1, D, H, W) float32 or float16, before the softmax; 0 is the background. D, H, W in 2..1024.
 kp_driving, kp_source: (K, 3) float32, x y z.

@@ -2,9 +2,10 @@
 
     python -m tools.dataset.morphed_faces --count 20000 --out build/morphs.npz
 
-Breadth of people is what the set lacks (its BASELINE.md). A morph has the geometry in between (both pictures
-are warped to it by their 478 landmarks) and a mixture of both textures inside the face; its labels are mixed
-with the same share. Only the train split is used, so the other splits' people stay unseen.
+Breadth of people is what the set lacks (``shared/data/faces/BASELINE.md``). A morph has the geometry in
+between (both pictures are warped to it by their 478 landmarks) and a mixture of both textures inside the
+face; its labels are mixed with the same share. Only the train split is used, so the other splits' people stay
+unseen.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class TritiumEndpoint(Endpoint):
 
 
 def _script_demand(message: object, rate_hz: int) -> Demand:
-    """The channel message of section 7.3. FrameError for any other."""
+    """The channel message of docs/spec/links.md section 7.3. FrameError for any other."""
     if not isinstance(message, dict) or message.get("v") != 1:
         raise FrameError("version")
     try:

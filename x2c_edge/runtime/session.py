@@ -59,7 +59,7 @@ class Session(Steering):
                 backend,
                 stages=("read",) if outputs.fast else ("queue",),
                 unrelated=pictures,
-                keep_face=any((outputs.save_video, outputs.record, outputs.monitor)),
+                keep_face=any((outputs.save_video, outputs.record, outputs.monitor, outputs.foxglove)),
                 trace=self._trace,
             )
             self.vision = seeing.vision

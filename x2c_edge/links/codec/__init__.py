@@ -1,6 +1,6 @@
 """The frame codec of the serial and UDP links: bytes <-> messages. Pure; no clocks, no I/O.
 
-Format: ``shared/specs/links.md`` sections 2.4 (quantisation), 3 (frames), 4 (COBS on serial) and
+Format: docs/spec/links.md sections 2.4 (quantisation), 3 (frames), 4 (COBS on serial) and
 5.2 (authentication). Everything is little-endian: ``header | body | [trailer] | crc32c``.
 
 Bytes that are wrong in any way raise :class:`FrameError`; a message that cannot be encoded (a

@@ -170,7 +170,7 @@ class Hello(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status(Message):
-    """Robot to host: what it received, what it does, how it is (section 3)."""
+    """Robot to host: what it received, what it does, how it is (docs/spec/links.md section 3)."""
 
     TYPE = 0x81
     BODY = _STATUS
