@@ -46,6 +46,7 @@ ONE_FILE_EACH = {
     "serial",
     "websockets",
     "aiohttp",
+    "foxglove",
     "pydantic",
     "torch",
 }
@@ -97,6 +98,8 @@ def rooms_known_by(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_down(path):
+    if path == PACKAGE / "__init__.py":  # the front door names what is behind it, and loads none of it
+        return
     room = room_of(path)
     assert room in LEVEL, f"{room} has no place in LEVELS yet"
     for other in rooms_known_by(path) - {room}:

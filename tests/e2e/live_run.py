@@ -87,16 +87,47 @@ def every_link(folder: Path) -> list[Peer]:
             f"serial://{folder}/robot",
             f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}",
             f"zmq://127.0.0.1:{free_port()}",
-            f"tritium://127.0.0.1:{free_port()}",
+            f"tritium://127.0.0.1:{free_port()}?rate=60",  # a post for every tick, not every second one
         )
     ]
 
 
-class TerminalRun:
+class JsonlRun:
+    """A run that writes its commands to a file, and what is in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.file = folder, folder / "sent.jsonl"
+        self.file.unlink(missing_ok=True)  # of a run before
+        self._lines: list[dict[str, Any]] = []
+        self._read = 0
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The commands so far."""
+        new = _whole_lines(self.file, self._read)
+        self._read += sum(len(line) + 1 for line in new)
+        self._lines += [json.loads(line) for line in new]
+        return list(self._lines)
+
+    def state(self) -> str:
+        self.lines()
+        return str(self._lines[-1]["state"]) if self._lines else ""
+
+    def wait_for(self, state: str) -> None:
+        until = time.monotonic() + LATE_S
+        while self.state() != state:
+            assert time.monotonic() < until, f"still {self.state()}: {self.complaint()!r}"
+            time.sleep(0.02)
+
+    def complaint(self) -> object:
+        """What may explain why it is not where it should be."""
+        return self.lines()[-1:]
+
+
+class TerminalRun(JsonlRun):
     """``x2c-edge ARGS --link jsonl:FILE`` with a pseudo-terminal as its keyboard and screen."""
 
     def __init__(self, folder: Path, *args: object) -> None:
-        self.folder, self.file = folder, folder / "sent.jsonl"
+        super().__init__(folder)
         self.environment = environment(folder)
         command = [sys.executable, "-m", "x2c_edge.cli.main", *map(str, args), "--link", f"jsonl:{self.file}"]
         self.pid, self.terminal = pty.fork()
@@ -115,20 +146,12 @@ class TerminalRun:
                 self.screen += os.read(self.terminal, 65536)
         return self.screen
 
-    def lines(self) -> list[dict[str, Any]]:
-        """The commands so far."""
-        return [json.loads(line) for line in _whole_lines(self.file)]
-
     def state(self) -> str:
         self.read_screen()
-        sent = self.lines()
-        return str(sent[-1]["state"]) if sent else ""
+        return super().state()
 
-    def wait_for(self, state: str) -> None:
-        until = time.monotonic() + LATE_S
-        while self.state() != state:
-            assert time.monotonic() < until, f"still {self.state()}: {self.read_screen()[-2000:]!r}"
-            time.sleep(0.02)
+    def complaint(self) -> object:
+        return self.read_screen()[-2000:]
 
     def press(self, keys: str) -> None:
         os.write(self.terminal, keys.encode())
@@ -173,14 +196,21 @@ def followed_after(lines: list[dict[str, Any]], t_ns: int) -> int:
     return next(k for k, state in enumerate(later) if state != "FOLLOWING")
 
 
+def ticks_to(lines: list[dict[str, Any]], t_ns: int, arrived_ns: int) -> int:
+    """How many commands left from ``t_ns`` until ``arrived_ns``."""
+    return sum(t_ns <= line["t_send_ns"] < arrived_ns for line in lines)
+
+
 def values_of(line: dict[str, Any]) -> np.ndarray:
     return np.array([line["controls"][name] for name in NAMES])
 
 
-def _whole_lines(path: Path) -> list[bytes]:
+def _whole_lines(path: Path, start: int = 0) -> list[bytes]:
     if not path.exists():
         return []
-    data = path.read_bytes()
+    with path.open("rb") as file:
+        file.seek(start)
+        data = file.read()
     return data[: data.rfind(b"\n") + 1].splitlines()
 
 

@@ -42,10 +42,10 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 class Shown:
     """A replay with a page, and a robot on a serial line."""
 
-    def __init__(self, folder: Path, *more: object) -> None:
+    def __init__(self, folder: Path, recording: Path, *more: object) -> None:
         self.port = free_port()
         self.peer = Peer(folder, f"serial://{folder}/robot")
-        self.recording = write(folder / "a.mcap", smooth(9000))
+        self.recording = recording
         self.folder, self.more = folder, more
         self.run = self.start()
         self.url = f"http://127.0.0.1:{self.port}/"
@@ -64,9 +64,15 @@ class Shown:
         self.peer.close()
 
 
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five minutes with pictures: it takes seconds to write."""
+    return write(tmp_path_factory.mktemp("page") / "a.mcap", smooth(9000))
+
+
 @pytest.fixture
-def shown(tmp_path: Path) -> Iterator[Shown]:
-    made = Shown(tmp_path)
+def shown(tmp_path: Path, recording: Path) -> Iterator[Shown]:
+    made = Shown(tmp_path, recording)
     made.run.wait_for("FOLLOWING")
     yield made
     made.close()
@@ -94,7 +100,7 @@ def test_it_shows_what_happens_and_stops_and_resumes(shown: Shown, browser: Brow
         shown.run.wait_for("RETURNING")
         fewest.append(followed_after(shown.run.lines(), pressed_ns))
         tab.wait("document.getElementById('state-name').textContent === 'RETURNING'")
-        if fewest[-1] <= 2 * TICKS:
+        if fewest[-1] <= ticks_allowed(2 * TICKS):
             break
         tab.click("#resume")
         shown.run.wait_for("FOLLOWING")
@@ -181,9 +187,9 @@ def test_a_recording_is_paused_stepped_and_slowed(shown: Shown, browser: Browser
     check_safe(shown.run.lines())
 
 
-def test_a_fault_is_left_by_the_reset_button(tmp_path: Path, browser: Browser) -> None:
+def test_a_fault_is_left_by_the_reset_button(tmp_path: Path, recording: Path, browser: Browser) -> None:
     peer = Peer(tmp_path, f"udp://127.0.0.1:{free_port()}", "overheat=1s@4s")
-    port, recording = free_port(), write(tmp_path / "a.mcap", smooth(4000))
+    port = free_port()
     run = TerminalRun(tmp_path, "replay", recording, "--link", peer.where, "--monitor", port)
     try:
         run.wait_for("FAULT")
@@ -203,9 +209,9 @@ def test_a_fault_is_left_by_the_reset_button(tmp_path: Path, browser: Browser) -
         peer.close()
 
 
-def test_a_killed_browser_lets_go_within_two_ticks(tmp_path: Path) -> None:
+def test_a_killed_browser_lets_go_within_two_ticks(tmp_path: Path, recording: Path) -> None:
     chromium()
-    shown = Shown(tmp_path, "--hold-to-run")
+    shown = Shown(tmp_path, recording, "--hold-to-run")
     fewest = []
     try:
         shown.run.wait_for("RETURNING")
@@ -233,7 +239,7 @@ def test_a_killed_browser_lets_go_within_two_ticks(tmp_path: Path) -> None:
                 browser.kill()
             shown.run.wait_for("RETURNING")
             fewest.append(followed_after(shown.run.lines(), killed_ns))
-            if fewest[-1] <= TICKS:
+            if fewest[-1] <= ticks_allowed(TICKS):
                 break
         assert min(fewest) <= ticks_allowed(TICKS), fewest
         check_safe(shown.run.lines())
@@ -241,7 +247,7 @@ def test_a_killed_browser_lets_go_within_two_ticks(tmp_path: Path) -> None:
         shown.close()
 
 
-def test_the_simulator_shows_what_it_received(tmp_path: Path, browser: Browser) -> None:
+def test_the_simulator_shows_what_it_received(tmp_path: Path, recording: Path, browser: Browser) -> None:
     import subprocess
     import sys
 
@@ -253,7 +259,6 @@ def test_the_simulator_shows_what_it_received(tmp_path: Path, browser: Browser) 
          "--monitor", str(port)],
         env=environment(tmp_path), stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    recording = write(tmp_path / "a.mcap", smooth(4000))
     run = TerminalRun(tmp_path, "replay", recording, "--link", f"udp://127.0.0.1:{udp}")
     try:
         run.wait_for("FOLLOWING")

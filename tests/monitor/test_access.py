@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from x2c_edge.errors import BadArgumentError, NotFoundError
-from x2c_edge.monitor.access import Access, listen, operator_token, parse
+from x2c_edge.monitor.access import Access, address_of, listen, operator_token, parse
 
 TOKEN = "a-token-of-the-tests"
 
@@ -89,7 +89,7 @@ def test_a_port_that_is_taken_is_one_line() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(NotFoundError, match=f"{port}: Address already in use") as error:
-            listen(parse(str(port)))
+            listen("--monitor", *address_of("--monitor", str(port)))
     assert "\n" not in str(error.value)
     with pytest.raises(NotFoundError, match="choose another"):
-        listen(parse("no-such-host.invalid:80"))
+        listen("--monitor", *address_of("--monitor", "no-such-host.invalid:80"))

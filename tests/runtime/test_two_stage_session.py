@@ -53,8 +53,9 @@ def test_gears_of_a_two_stage_pack(pack):
         (0.82, 0.875, ("single-stage",)),
         (0.89, 0.875, ("two-stage", "single-stage")),
         (0.875, 0.875, ("two-stage", "single-stage")),
-        (None, 0.875, ("two-stage", "single-stage")),
-        ("good", 0.875, ("two-stage", "single-stage")),
+        (None, 0.875, ("single-stage",)),
+        ("good", 0.875, ("single-stage",)),
+        (0.8, None, ("two-stage", "single-stage")),
     ],
 )
 def test_auto_leaves_out_a_gear_that_a_cheaper_one_surpasses(pack, two_stage, single_stage, gears):

@@ -2,9 +2,10 @@
 
     python -m tools.dataset.morphed_faces --count 20000 --out build/morphs.npz
 
-Breadth of people is what the set lacks (its BASELINE.md). A morph has the geometry in between (both pictures
-are warped to it by their 478 landmarks) and a mixture of both textures inside the face; its labels are mixed
-with the same share. Only the train split is used, so the other splits' people stay unseen.
+Breadth of people is what the set lacks (``shared/data/faces/BASELINE.md``). A morph has the geometry in
+between (both pictures are warped to it by their 478 landmarks) and a mixture of both textures inside the
+face; its labels are mixed with the same share. Only the train split is used, so the other splits' people stay
+unseen.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ def pairs(faces: data.FaceSet, count: int, rng: np.random.Generator) -> NDArray[
 def load(file: Path, faces: data.FaceSet) -> data.FaceSet:
     """The morphs of a file that was made from ``faces``, as samples like theirs."""
     pack = np.load(file)
-    images = [cv2.imdecode(pack["jpeg"][a:b], cv2.IMREAD_COLOR) for a, b in pairwise(pack["offset"])]
+    jpeg, offset = pack["jpeg"], pack["offset"]  # read once
+    images = [cv2.imdecode(jpeg[a:b], cv2.IMREAD_COLOR) for a, b in pairwise(offset)]
     one, other = pack["pair"].T
     share = pack["share"]
 
@@ -118,6 +120,7 @@ def main(
     folder: Path = typer.Option(data.default_folder(), help="the real-face set"),
 ) -> None:
     """Make morphs of the train split."""
+    cv2.setNumThreads(1)  # the pictures are small: more threads wait for each other longer than they work
     rng = np.random.default_rng(seed)
     faces = data.load("train", folder)
     rows = np.load(folder / "crops_train.npz")["index"]

@@ -4,8 +4,8 @@
 
 About two and a half hours on two cores, 80 minutes more with the single-stage net; the CPU only.
 Each part is a stage with a file of its own in --work; a stage whose file is there is not trained again, so a
-run that was stopped goes on with the next one. The parts and their reasons: train_single_stage (the tracker
-and lower gear), train_motion (M), train_transfer (stitching, F, W, G), mapping_training (the mapping
+run that was stopped goes on with the next one. The parts and their reasons: single_stage (the tracker
+and lower gear), motion (M), transfer (stitching, F, W, G), mapping_training (the mapping
 network, on rendered pictures and then on the generator's own).
 """
 

@@ -19,11 +19,11 @@ from tools.dataset.robot_motion import robot_motion, row_rotation
 from tools.evaluate.animate_portrait import animate, astronaut, measure, write_video
 from tools.train import motion as train_motion
 from tools.train.mapping_training import Trained
-from tools.train.pack_graphs import add_graphs
 from tools.train.transfer import SIZE, Transfer, picture_tensor, source_keypoints, source_picture
 from x2c_edge import packs
 from x2c_edge.backends.open import open_backend
 from x2c_edge.convert.checkpoints import saved, saved_net
+from x2c_edge.convert.pack_graphs import add_graphs
 from x2c_edge.nets import arch, published
 from x2c_edge.nets.motion_extractor import MotionExtractor
 from x2c_edge.nets.stitching import KeypointMlp

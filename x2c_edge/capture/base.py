@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -98,3 +99,36 @@ class Source(Protocol):
 
     def status(self) -> SourceStatus:
         """The state now; cheap."""
+
+
+class OpenSource(Source, Protocol):
+    """What ``open_source`` gives: also for ``with`` (closes it) and ``for`` (its frames, to the end)."""
+
+    def __enter__(self) -> OpenSource:
+        """Itself, open."""
+
+    def __exit__(self, *_: object) -> None:
+        """Closes it."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames until a file ends; a live source has no end."""
+
+
+class Usable:
+    """The three of ``OpenSource`` for a class that is a ``Source``."""
+
+    def __enter__(self: OpenSource) -> OpenSource:
+        self.open()
+        return self
+
+    def __exit__(self: OpenSource, *_: object) -> None:
+        self.close()
+
+    def __iter__(self: OpenSource) -> Iterator[Frame]:
+        while True:
+            try:
+                frame = self.read(1.0)
+            except EndOfStream:
+                return
+            if frame is not None:
+                yield frame

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from x2c_edge.capture.base import Source, SourceSpec
+from x2c_edge.capture.base import OpenSource, SourceSpec
 from x2c_edge.capture.jpeg import decoded
 from x2c_edge.capture.live import Live, Raw
 from x2c_edge.capture.opencv import contiguous_bytes, cv2, fourcc_text, sensible_fps
@@ -48,7 +48,7 @@ def sensor_time_ns(driver_ms: float, arrival_ns: int) -> int:
     return driver_ns if 0 <= arrival_ns - driver_ns <= _OLDEST_BELIEVABLE_NS else arrival_ns
 
 
-def v4l2_source(path: str, spec: SourceSpec) -> Source:
+def v4l2_source(path: str, spec: SourceSpec) -> OpenSource:
     """The camera at ``path``, not yet open."""
     wishes = (spec.width, spec.height, spec.fps, spec.pixel_format)
     return Reopening(Live(path, lambda: V4L2Camera(path, *wishes)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 
-from x2c_edge.capture.base import Source, SourceSpec
+from x2c_edge.capture.base import OpenSource, SourceSpec
 from x2c_edge.capture.jpeg import decoded
 from x2c_edge.capture.live import Live, Raw
 from x2c_edge.capture.opencv import contiguous_bytes, cv2, sensible_fps
@@ -21,7 +21,7 @@ _TIMEOUTS = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5000, cv2.CAP_PROP_READ_TIMEOUT_MSE
 _NEWEST_ONLY = "drop=1 max-buffers=1"
 
 
-def gst_source(uri: str, spec: SourceSpec) -> Source:
+def gst_source(uri: str, spec: SourceSpec) -> OpenSource:
     """The source of ``gst:PIPELINE``, not yet open."""
     pipeline = uri.removeprefix("gst:")
     return Reopening(Live(uri, lambda: GStreamerCamera(pipeline)))

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from x2c_edge.capture.base import Source, SourceSpec
+from x2c_edge.capture.base import OpenSource, SourceSpec
 from x2c_edge.capture.jpeg import MOST_BYTES, MOST_PER_S, decode_jpeg, jpeg_is_sensible
 from x2c_edge.capture.live import Live, Raw
 from x2c_edge.capture.reopening import Reopening
@@ -276,7 +276,7 @@ class HttpPush:
         self._server.server_close()
 
 
-def http_push_source(text: str, spec: SourceSpec) -> Source:
+def http_push_source(text: str, spec: SourceSpec) -> OpenSource:
     """The source of ``http-push://HOST:PORT/stream``, not yet open."""
     parts = urlsplit(text)
     try:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from x2c_edge.capture.base import EndOfStream, SourceState, SourceStatus
+from x2c_edge.capture.base import EndOfStream, SourceState, SourceStatus, Usable
 from x2c_edge.capture.opencv import contiguous_bytes, cv2
 from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import Frame
@@ -85,7 +85,7 @@ def numbered(paths: list[Path]) -> bool:
     return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
-class Images:
+class Images(Usable):
     """Image files as a sequence at a fixed rate: frame k has time k / fps.
 
     unrelated: pictures of their own, not a film's frames (``numbered``, or a rate that the user gave). Each

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from x2c_edge.capture.base import Source, SourceSpec
+from x2c_edge.capture.base import OpenSource, SourceSpec
 from x2c_edge.capture.camera import PIXEL_FORMATS, v4l2_source
 from x2c_edge.capture.gstreamer import gst_source
 from x2c_edge.capture.paths import path_source
@@ -16,7 +16,7 @@ from x2c_edge.schemes import Schemes
 
 __all__ = ["SOURCES", "SourceSpec", "open_source"]
 
-MakeSource = Callable[[str, SourceSpec], Source]
+MakeSource = Callable[[str, SourceSpec], OpenSource]
 
 SOURCES: Final[Schemes[MakeSource]] = Schemes(
     "x2c_edge.sources",
@@ -29,7 +29,7 @@ SOURCES: Final[Schemes[MakeSource]] = Schemes(
 )
 
 
-def open_source(spec: SourceSpec) -> Source:
+def open_source(spec: SourceSpec) -> OpenSource:
     """The source, opened. Live ones come back by themselves when they are lost (``Reopening``).
 
     Raises ``BadArgumentError`` for a specification that makes no sense and ``NotFoundError`` for a
@@ -56,7 +56,7 @@ def _check(spec: SourceSpec) -> None:
         )
 
 
-def _camera(camera: int | str | None, spec: SourceSpec) -> Source:
+def _camera(camera: int | str | None, spec: SourceSpec) -> OpenSource:
     text = "0" if camera is None else str(camera).strip()
     if text.startswith("gst:"):
         return gst_source(text, spec)
@@ -66,7 +66,7 @@ def _camera(camera: int | str | None, spec: SourceSpec) -> Source:
     return v4l2_source(path, spec)
 
 
-def _input(text: str, spec: SourceSpec) -> Source:
+def _input(text: str, spec: SourceSpec) -> OpenSource:
     if not text.strip():
         raise BadArgumentError("empty input; give a video file, an image, a folder or gst:PIPELINE")
     path = Path(text).expanduser()

@@ -7,19 +7,19 @@ import stat
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from x2c_edge.capture.base import Source, SourceSpec
+from x2c_edge.capture.base import OpenSource, SourceSpec
 from x2c_edge.capture.camera import v4l2_source
 from x2c_edge.capture.images import Images, image_folder, is_image
 from x2c_edge.capture.video_file import VideoFile
 from x2c_edge.errors import NotFoundError, nearest
 
 
-def file_source(uri: str, spec: SourceSpec) -> Source:
+def file_source(uri: str, spec: SourceSpec) -> OpenSource:
     """The source of ``file:///path``, not yet open."""
     return path_source(Path(unquote(urlsplit(uri).path)), spec)
 
 
-def path_source(path: Path, spec: SourceSpec) -> Source:
+def path_source(path: Path, spec: SourceSpec) -> OpenSource:
     """The video, image, folder or device that ``path`` is, judged by what is in it.
 
     NotFoundError in one line when it is missing or unusable.

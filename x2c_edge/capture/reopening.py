@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import replace
 
-from x2c_edge.capture.base import EndOfStream, Source, SourceLostError, SourceState, SourceStatus
+from x2c_edge.capture.base import EndOfStream, Source, SourceLostError, SourceState, SourceStatus, Usable
 from x2c_edge.capture.worker import Worker
 from x2c_edge.errors import UserError
 from x2c_edge.frames import Frame
@@ -15,7 +15,7 @@ FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 2.0
 
 
-class Reopening:
+class Reopening(Usable):
     """Wraps a live source: a loss becomes a silence.
 
     ``open`` fails like the source's own: a camera that is missing at the start is the user's to fix.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x2c_edge.capture import interlaced
-from x2c_edge.capture.base import EndOfStream, SourceState, SourceStatus
+from x2c_edge.capture.base import EndOfStream, SourceState, SourceStatus, Usable
 from x2c_edge.capture.opencv import contiguous_bytes, cv2, fourcc_text, sensible_fps
 from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import Frame
@@ -23,7 +23,7 @@ _MOST_DAMAGED = 1000
 _STANDS_STILL = 8  # pictures in a row that are the same before it is worth a look in the middle of a file
 
 
-class VideoFile:
+class VideoFile(Usable):
     """Every frame of a video file as BGR, turned upright as its metadata says.
 
     ``t_capture_ns`` is the presentation time. A time that is missing or does not grow is replaced by

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 
-from x2c_edge.capture.base import Source, SourceSpec
+from x2c_edge.capture.base import OpenSource, SourceSpec
 from x2c_edge.capture.jpeg import MOST_BYTES, MOST_PER_S, decode_jpeg
 from x2c_edge.capture.live import Live, Raw
 from x2c_edge.capture.reopening import Reopening
@@ -61,7 +61,7 @@ class ZmqVideo:
         self._subscriber.close()
 
 
-def zmq_source(text: str, spec: SourceSpec) -> Source:
+def zmq_source(text: str, spec: SourceSpec) -> OpenSource:
     """The source of ``zmq://HOST:PORT?curve=FILE``, not yet open."""
     parts = urlsplit(text)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))

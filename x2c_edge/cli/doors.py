@@ -112,11 +112,13 @@ def _tried(request: Callable[[str], None], by: str) -> None:
 
 
 def show_address(session: Steering) -> None:
-    """Where the page is, on standard error."""
+    """Where the page and Foxglove's server are, on standard error."""
     if session.page is not None:
         access = session.page.link.access
         print(f"page (operator): {access.url()}", file=sys.stderr)
         print(f"page (look, and stop): {access.url('viewer')}", file=sys.stderr)
+    if session.foxglove is not None:
+        print(f"foxglove: {session.foxglove.link.url}", file=sys.stderr)
 
 
 def require_a_hand(settings: Settings, *, page: bool, fast: bool) -> None:

@@ -45,6 +45,9 @@ Mirror = Annotated[
 Monitor = Annotated[
     str | None, typer.Option(metavar="[HOST:]PORT", help="Show it on a web page, with a stop button.")
 ]
+Foxglove = Annotated[
+    str | None, typer.Option(metavar="[HOST:]PORT", help="Show it live in Foxglove (its own port: 8765).")
+]
 HoldToRun = Annotated[
     bool | None,
     typer.Option("--hold-to-run", help="Follow only while space, or the page's button, is held down."),

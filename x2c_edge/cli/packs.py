@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(help="Model packs: list, show, verify, import, pull.", no_args_is_help=True)
+app = typer.Typer(help="Model packs: list, show, verify, import, replace-net, pull.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="NAME|PATH")]
 
 
@@ -113,6 +113,33 @@ def import_checkpoints(
     )  # fmt: skip
     typer.echo(f"{pack.name}: {pack.path}")
     typer.echo(f"try it: x2c-edge run --pack {pack.path} --pipeline two-stage --input VIDEO --fast")
+
+
+@app.command("replace-net")
+def replace_net(
+    pack: Name,
+    net: Annotated[str, typer.Argument(metavar="NET", help="mapping, single_stage, ...")],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="FILE|PACK", help="A trained mapping network's .json, or a pack with NET."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Leave PACK as it is; write the new one here.")
+    ] = None,
+) -> None:
+    """Put a newly trained net into a pack, with its hash and accuracy."""
+    from x2c_edge import packs
+    from x2c_edge.convert.requirements import require_importer
+
+    require_importer()
+    from x2c_edge.convert.replace_net import replace_net as replaced
+
+    made = replaced(packs.open_pack(pack), net, source, out)
+    typer.echo(f"{made.name}: {made.path}")
+    if net == "single_stage":
+        typer.echo(f"measure people with it: python -m tools.train.measure_people --pack {made.path}")
+    if "generator" in made.nets:
+        typer.echo(f"measure the whole chain: python -m tools.evaluate.two_stage_report --pack {made.path}")
 
 
 @app.command()

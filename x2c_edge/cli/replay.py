@@ -21,6 +21,7 @@ def replay(
     config: o.Config = None,
     hold_to_run: o.HoldToRun = None,
     monitor: o.Monitor = None,
+    foxglove: o.Foxglove = None,
 ) -> None:
     """Drive the robot with what an earlier run saw.
 
@@ -37,7 +38,9 @@ def replay(
     settings = o.settings_from(options)
     require_a_hand(settings, page=monitor is not None, fast=fast)
     panel = panel_for(sys.stderr)
-    outputs = Outputs(fast=fast, save_video=save_video, monitor=monitor, duration_s=duration)
+    outputs = Outputs(
+        fast=fast, save_video=save_video, monitor=monitor, foxglove=foxglove, duration_s=duration
+    )
     session = Replay(file, settings, outputs, panel.update)
     panel.keys = keys_of(session)
     show_address(session)

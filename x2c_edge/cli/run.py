@@ -35,6 +35,7 @@ def run(
     neutral: o.NeutralWay = None,
     hold_to_run: o.HoldToRun = None,
     monitor: o.Monitor = None,
+    foxglove: o.Foxglove = None,
     reference: o.ReferenceFile = None,
     save_reference: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep the driver's neutral for --reference.")
@@ -62,6 +63,7 @@ def run(
         save_video=save_video,
         save_reference=save_reference,
         monitor=monitor,
+        foxglove=foxglove,
         duration_s=duration,
     )
     panel = panel_for(sys.stderr)

@@ -75,30 +75,33 @@ class Access:
 
 
 def parse(address: str) -> Access:
-    """``[HOST:]PORT``. BadArgumentError for anything else."""
+    """``[HOST:]PORT`` of the page. BadArgumentError for anything else."""
+    return Access(*address_of("--monitor", address), operator_token())
+
+
+def address_of(option: str, address: str) -> tuple[str, int]:
+    """Host and port of ``[HOST:]PORT``, this machine's own by default. BadArgumentError names the option."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]") or DEFAULT_HOST
     if not port.isdecimal() or int(port) > 65535 or "/" in host:
-        raise BadArgumentError(f"--monitor {address}: give [HOST:]PORT, such as 8080 or 0.0.0.0:8080")
-    return Access(host, int(port), operator_token())
+        raise BadArgumentError(f"{option} {address}: give [HOST:]PORT, such as 8080 or 0.0.0.0:8080")
+    return host, int(port)
 
 
-def listen(access: Access) -> socket.socket:
-    """The listening socket. NotFoundError when the address cannot be used."""
+def listen(option: str, host: str, port: int) -> socket.socket:
+    """The listening socket. NotFoundError, with the option's name, when the address cannot be used."""
     try:
-        family = socket.getaddrinfo(access.host, access.port, type=socket.SOCK_STREAM)[0][0]
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((access.host, access.port))
+            listener.bind((host, port))
             listener.listen(64)
         except OSError:
             listener.close()
             raise
     except OSError as error:
-        raise NotFoundError(
-            f"--monitor {access.host}:{access.port}: {error.strerror}; choose another port"
-        ) from None
+        raise NotFoundError(f"{option} {host}:{port}: {error.strerror}; choose another port") from None
     return listener
 
 

@@ -19,7 +19,8 @@ def gears_of(pack: Pack, pipeline: str) -> tuple[str, ...]:
     """Names of the pipelines to use, most accurate first.
 
     Under ``auto`` a gear that a cheaper one surpasses, by the accuracy that the manifest states, is left out:
-    the governor would only ever wait for worse. A pack that states none has all its gears, dearest first.
+    the governor would only ever wait for worse. So is one that states nothing beside one that does. A pack
+    that states nothing at all has all its gears, dearest first.
     NotFoundError for a pipeline that the pack does not have.
     """
     available = [name for name, net in PIPELINE_NETS if net in pack.nets]
@@ -38,10 +39,10 @@ def gears_of(pack: Pack, pipeline: str) -> tuple[str, ...]:
 
 
 def _stated_accuracy(pack: Pack, gear: str) -> float:
-    """The gear's agreement with people's labels, as the manifest states it; nan, which nothing surpasses."""
+    """The gear's agreement with people's labels, as the manifest states it; -inf if it does not."""
     figures = pack.accuracy.get(gear.replace("-", "_"))
     stated = figures.get("mean_r_face_controls") if isinstance(figures, dict) else None
-    return float(stated) if isinstance(stated, int | float) else math.nan
+    return float(stated) if isinstance(stated, int | float) else -math.inf
 
 
 def open_pipeline(gear: str, pack: Pack, backend: Backend, motion: Motion, keep_face: bool) -> Pipeline:

@@ -31,6 +31,7 @@ from x2c_edge.record.messages import (
     picture_message,
 )
 from x2c_edge.record.side_by_side import to_bgr
+from x2c_edge.runtime.seen import seen_in
 from x2c_edge.runtime.vision import Sight
 
 FLUSH_S: Final = 0.5  # what a killed process loses at most, but for what still waits
@@ -83,7 +84,7 @@ class McapRecorder:
 
     def offer(self, sight: Sight) -> None:
         """One frame that vision has finished."""
-        self._put(_Look(_seen(sight), sight.frame, sight.robot_face))
+        self._put(_Look(seen_in(sight), sight.frame, sight.robot_face))
 
     def close(self) -> None:
         """Write what waits and finish the file. Raises what is no trouble with the disk."""
@@ -192,21 +193,3 @@ class McapRecorder:
 
     def _log_time_ns(self, time_ns: int) -> int:
         return max(time_ns + self._epoch_ns, 0)
-
-
-def _seen(sight: Sight) -> Seen:
-    frame, crop = sight.frame, sight.crop
-    return Seen(
-        seq=frame.seq,
-        t_capture_ns=frame.t_capture_ns,
-        width=frame.width,
-        height=frame.height,
-        expression=sight.expression,
-        landmarks=sight.landmarks,
-        affine=None if crop is None else crop.affine,
-        crop_size=1 if crop is None else crop.size,
-        crop_score=0.0 if crop is None else crop.score,
-        has_reference=sight.has_reference,
-        hint=sight.hint,
-        acquired=sight.acquired,
-    )

@@ -1,29 +1,25 @@
-"""The page server's process: ``python -m x2c_edge.runtime.page_server LISTENER RUN HOST PORT``.
+"""The page server's process: ``python -m x2c_edge.runtime.page_server RUN LISTENER HOST PORT``.
 
-LISTENER and RUN are inherited file descriptors; the token comes in the environment, where other users
+RUN and LISTENER are inherited file descriptors; the token comes in the environment, where other users
 cannot read it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 import sys
 
 from x2c_edge.monitor.access import TOKEN_VARIABLE, Access
+from x2c_edge.monitor.priority import let_the_run_go_first
 from x2c_edge.monitor.server import PageServer
 from x2c_edge.robot.web_head import web_head
 
-NICENESS = 10  # the run comes first
 
-
-def main(listener: str, run: str, host: str, port: str) -> None:
+def main(run: str, listener: str, host: str, port: str) -> None:
     """Serves until the run has gone."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(NICENESS)
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    let_the_run_go_first()
     access = Access(host, int(port), os.environ[TOKEN_VARIABLE])
     server = PageServer(access, socket.socket(fileno=int(run)), web_head)
     asyncio.run(server.serve(socket.socket(fileno=int(listener))))

@@ -31,7 +31,8 @@ class Replay(Steering):
         on_snapshot: Callable[[Snapshot], None] | None = None,
     ) -> None:
         super().__init__(settings, outputs, on_snapshot)
-        self.recorded = Recorded(path, pictures=bool(outputs.save_video or outputs.monitor))
+        pictures = any((outputs.save_video, outputs.monitor, outputs.foxglove))
+        self.recorded = Recorded(path, pictures=pictures)
         self.recorded.open()
         self.source = self.recorded if outputs.fast else Played(self.recorded)
         if self.page is not None and isinstance(self.source, Played):

@@ -11,22 +11,15 @@ from x2c_edge.capture.open import SourceSpec, open_source
 from x2c_edge.capture.pacing import Paced
 from x2c_edge.config import Settings
 from x2c_edge.errors import BadArgumentError
-from x2c_edge.face.detect import yunet_passes
-from x2c_edge.face.follow import FaceFollower, FollowSettings
-from x2c_edge.nets.landmarks import LANDMARK_IDS
 from x2c_edge.packs import open_pack
-from x2c_edge.pipelines.calibration import CalibrationSettings
-from x2c_edge.pipelines.neutral import Way, keeper_for
 from x2c_edge.pipelines.people import people_of
 from x2c_edge.pipelines.reference import Reference
-from x2c_edge.pipelines.retargeter import MotionSettings, Retargeter
-from x2c_edge.runtime.gears import gears_of, open_pipeline
-from x2c_edge.runtime.latency import LatencyBook
+from x2c_edge.runtime.build_vision import build_vision
+from x2c_edge.runtime.gears import gears_of
 from x2c_edge.runtime.live import nothing_to_follow
 from x2c_edge.runtime.steering import Outputs, Steering
 from x2c_edge.runtime.telemetry import Snapshot
 from x2c_edge.runtime.trace import Trace
-from x2c_edge.runtime.vision import Vision
 
 __all__ = ["Outputs", "Session"]
 
@@ -38,14 +31,15 @@ class Session(Steering):
         self, settings: Settings, outputs: Outputs, on_snapshot: Callable[[Snapshot], None] | None = None
     ) -> None:
         super().__init__(settings, outputs, on_snapshot)
-        run = settings.run
-        reference = Reference.load(settings.calibration.reference) if settings.calibration.reference else None
+        run, calibration = settings.run, settings.calibration
+        if calibration.reference:
+            Reference.load(calibration.reference)  # one that cannot be used is said before anything opens
         self.pack = open_pack(run.pack)
         engines_for(run.backend, self.pack)  # engines that do not fit are found before any device opens
-        people = people_of(self.pack)
-        gears = gears_of(self.pack, run.pipeline)
+        people_of(self.pack)
+        gears_of(self.pack, run.pipeline)
         source = _source(settings, outputs.fast)
-        self._pictures = isinstance(source, Images) and source.unrelated
+        pictures = isinstance(source, Images) and source.unrelated
         self.source = source if source.live or outputs.fast else Paced(source)
         try:
             # Before the network is loaded: a robot needs its time to answer, and goes to neutral meanwhile.
@@ -58,44 +52,23 @@ class Session(Steering):
                 per_step=outputs.per_step or outputs.trace is not None,
             )
             self.device = f"{backend.name} on {backend.device}"
-            keep_face = any((outputs.save_video, outputs.record, outputs.monitor))
-            pipelines = {
-                gear: open_pipeline(gear, self.pack, backend, settings.motion, keep_face) for gear in gears
-            }
-            top = pipelines[gears[0]]
-            follower = FaceFollower(
-                LANDMARK_IDS,
-                FollowSettings(
-                    crop_size=top.crop_size, crop_scale=top.crop_scale, lost_after=settings.face.lost_after
-                ),
-                yunet_passes(settings.face.detector) if settings.face.detector else None,
-            )
-            first = ("read",) if outputs.fast else ("queue",)
-            names = dict.fromkeys(name for p in pipelines.values() for name in p.plan.names)
-            book = LatencyBook((*first, "locate", *names))
             self._trace = Trace() if outputs.trace is not None else None
-            calibration = settings.calibration
-            # Pictures of their own are different people at different moments: nobody's neutral is learnt.
-            way: Way = "average" if self._pictures and calibration.neutral == "auto" else calibration.neutral
-            held = CalibrationSettings(calibration.seconds, calibration.timeout)
-            self.vision = Vision(
-                follower,
-                pipelines,
-                keeper_for(way, people, reference, held),
-                # The paper's Eq. 6 to the letter has no gain of its own.
-                Retargeter(
-                    MotionSettings(dict(settings.motion.gain), settings.motion.mirror),
-                    {} if way == "first-frame" else people.gain,
-                ),
-                book,
-                self._trace,
-                unrelated=self._pictures,
+            seeing = build_vision(
+                settings,
+                self.pack,
+                backend,
+                stages=("read",) if outputs.fast else ("queue",),
+                unrelated=pictures,
+                keep_face=any((outputs.save_video, outputs.record, outputs.monitor, outputs.foxglove)),
+                trace=self._trace,
             )
+            self.vision = seeing.vision
             self.operator.recalibrate = self.vision.recalibrate
             facts = {"pack": self.pack.name, "pack_digest": self.pack.digest, "device": self.device}
             if self.page is not None:
                 self.page.retune = self.vision.retune
-            self._steer(self.vision, gears, book, generated="two-stage" in gears, facts=facts)
+            generated = "two-stage" in seeing.gears
+            self._steer(self.vision, seeing.gears, seeing.book, generated=generated, facts=facts)
         except BaseException:
             self._abandon()
             raise

@@ -33,6 +33,7 @@ from x2c_edge.safety.settings import SupervisorSettings
 from x2c_edge.safety.supervisor import Supervisor
 
 if TYPE_CHECKING:
+    from x2c_edge.runtime.foxglove_feed import FoxgloveFeed
     from x2c_edge.runtime.mcap_recorder import McapRecorder
     from x2c_edge.runtime.page import RunPage
 
@@ -45,6 +46,7 @@ class Outputs:
     record: Path | None = None
     save_video: Path | None = None
     monitor: str | None = None  # [HOST:]PORT of the live page
+    foxglove: str | None = None  # [HOST:]PORT for Foxglove
     save_reference: Path | None = None
     trace: Path | None = None
     per_step: bool = False  # a GPU times every step by itself, as it does for a trace
@@ -75,14 +77,33 @@ class Steering:
         self.operator = Operator(hold_to_run=settings.safety.hold_to_run)
         self.recording: McapRecorder | None = None
         self.page: RunPage | None = None
+        self._ran = False
+        self.foxglove: FoxgloveFeed | None = None
         self._recorders: list[RunRecorder] = list(outputs.watchers)
         self._links: list[Link] = []  # the open ones
+        if outputs.fast and (outputs.monitor or outputs.foxglove):
+            option = "--monitor" if outputs.monitor else "--foxglove"
+            raise BadArgumentError(f"{option} shows a run as it happens; leave out --fast")
         if outputs.monitor is not None:
-            self.page = self._make_page(outputs.monitor)
+            from x2c_edge.runtime.page import RunPage
+
+            self.page = RunPage(outputs.monitor, self.operator)
+        if outputs.foxglove is not None:
+            from x2c_edge.runtime.foxglove_feed import FoxgloveFeed
+
+            self.foxglove = FoxgloveFeed(outputs.foxglove)
         rate = settings.run.rate
         self._to_open = [
             make_link(uri, rate_hz=rate, lossless=outputs.fast) for uri in (settings.run.link or ("null:",))
         ]
+
+    def __enter__(self) -> Steering:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Lets go of everything, if it never ran: a run closes what it opened."""
+        if not self._ran:
+            self._abandon()
 
     def _open_links(self) -> None:
         for link in self._to_open:
@@ -113,6 +134,9 @@ class Steering:
             self._recorders.append(self.recording)
         if self.page is not None:
             self._recorders.append(self.page)
+        if self.foxglove is not None:
+            self.foxglove.start(generated=generated)
+            self._recorders.append(self.foxglove)
         budget_ns = round(run.budget_ms * 1e6)
         self.governor = Governor(gears, budget_ns, round(1e9 / run.rate))
         on_snapshot = self._on_snapshot
@@ -160,6 +184,7 @@ class Steering:
         self._judge()
 
     def _run_loop(self) -> None:
+        self._ran = True
         with ExitStack() as closing:
             for recorder in self._recorders:
                 closing.callback(recorder.close)
@@ -206,13 +231,6 @@ class Steering:
             source=self.source.status(),
             links=tuple(link.status() for link in self._links),
         )
-
-    def _make_page(self, address: str) -> RunPage:
-        from x2c_edge.runtime.page import RunPage
-
-        if self._outputs.fast:
-            raise BadArgumentError("--monitor shows a run as it happens; leave out --fast")
-        return RunPage(address, self.operator)
 
     def _page_snapshot(self) -> dict[str, Any]:
         return as_dict(self.snapshot())

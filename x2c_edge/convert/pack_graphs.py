@@ -1,17 +1,11 @@
 """Gives a pack its CPU engine: graphs without weights beside its weights, checked against PyTorch.
 
-    python -m tools.train.pack_graphs engines/default
-
-To be run again when a net's sizes change; new weights of the same sizes need no new graphs.
+New weights of the same sizes need no new graphs, but the check.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from x2c_edge import packs
 from x2c_edge.backends.cpu_engine import GRAPH, CpuEngine
@@ -41,18 +35,3 @@ def add_graphs(pack: packs.Pack, clip: str | None = None) -> Parity:
         files[GRAPH + name] = packs.PackFile(file, packs.sha256_of(file))
     packs.write_manifest(replace(pack, files=files))
     return parity
-
-
-def main(
-    folder: Annotated[Path, typer.Argument(help="a pack's folder")],
-    clip: Annotated[str | None, typer.Option(help="a face to check on (default: the pack's)")] = None,
-) -> None:
-    """Write, and say how far the engine is from PyTorch."""
-    pack = packs.read_manifest(folder.resolve())
-    name, error = add_graphs(pack, clip).worst
-    total = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
-    print(f"{folder}: largest difference from PyTorch {error:.1e} in '{name}'; the pack has {total:.1f} MB")
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,0 +1,109 @@
+"""A trained net into a pack: sizes, hash and figures go along, and nothing is lost when it does not fit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests import published_files as files
+from tools.train.mapping_file import save_trained
+from tools.train.mapping_training import Trained
+from x2c_edge import packs
+from x2c_edge.backends.open import open_backend
+from x2c_edge.convert.replace_net import replace_net
+from x2c_edge.errors import BadArgumentError, NotFoundError
+from x2c_edge.nets.mapping import MappingNetwork
+from x2c_edge.pipelines.two_stage import TwoStagePipeline
+
+
+@pytest.fixture
+def two_stage(_packs_folder: Path, tmp_path: Path) -> packs.Pack:
+    made = packs.open_pack(
+        str(files.two_stage_pack(tmp_path, files.random_states(), _packs_folder / "small"))
+    )
+    figures = {"two_stage": {"mean_r_face_controls": 0.9}, "single_stage": {"mean_r_face_controls": 0.8}}
+    packs.write_manifest(replace(made, accuracy=figures))
+    return packs.open_pack(str(made.path))
+
+
+@pytest.fixture
+def trained(two_stage: packs.Pack, tmp_path: Path) -> Path:
+    from x2c_edge.nets.arch import config_from_manifest
+
+    torch.manual_seed(5)
+    spec = two_stage.nets["mapping"]
+    net = MappingNetwork(config_from_manifest("mapping", spec.config))
+    path = tmp_path / "mine.json"
+    save_trained(path, Trained(net.eval(), spec.picture, {}, "a test", {"held_out": 0.02}))
+    return path
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_a_mapping_network_goes_in(two_stage: packs.Pack, trained: Path, tmp_path: Path) -> None:
+    before = everything(two_stage.path)
+    made = replace_net(two_stage, "mapping", trained, tmp_path / "made")
+    assert everything(two_stage.path) == before
+    assert packs.verify(made) == []
+    assert made.nets["mapping"].sha256 != two_stage.nets["mapping"].sha256
+    assert made.nets["motion"].sha256 == two_stage.nets["motion"].sha256
+    # What was measured with another net is not claimed of this one.
+    assert made.accuracy == {"single_stage": {"mean_r_face_controls": 0.8}, "mapping_mae": {"held_out": 0.02}}
+    assert made.trained_by.endswith("; mapping: a test")
+    TwoStagePipeline(made, open_backend("torch", 1))
+    again = replace_net(made, "mapping", trained)  # in its own place
+    assert again.path == made.path
+    assert packs.verify(again) == []
+    assert not list(tmp_path.glob(".made.*"))
+
+
+def test_a_net_of_another_pack_goes_in(small_pack: Path, two_stage: packs.Pack) -> None:
+    other = Path(shutil.copytree(small_pack, small_pack.with_name("other")))
+    source = packs.read_manifest(other)
+    packs.write_manifest(replace(source, accuracy={"mean_r_face_controls": 0.5}))
+    alone = replace_net(packs.open_pack(str(small_pack)), "single_stage", other)
+    assert alone.accuracy == {"mean_r_face_controls": 0.5}
+    both = replace_net(two_stage, "single_stage", other)
+    assert both.accuracy == {"single_stage": {"mean_r_face_controls": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda path: path.unlink(), "No such file"),
+        (lambda path: path.write_text("{"), "not a trained mapping network"),
+        (lambda path: path.write_text(json.dumps({"format": "x"})), 'its "format" is not'),
+        (lambda path: path.with_suffix(".safetensors").write_bytes(b"x"), "is not the one"),
+    ],
+)
+def test_what_does_not_fit_leaves_the_pack_as_it_was(two_stage, trained, spoil, says):
+    before = everything(two_stage.path)
+    spoil(trained)
+    with pytest.raises(NotFoundError, match=says):
+        replace_net(two_stage, "mapping", trained)
+    assert everything(two_stage.path) == before
+
+
+def test_refusals(two_stage: packs.Pack, trained: Path, small_pack: Path) -> None:
+    with pytest.raises(NotFoundError, match="has no net 'iris'; it has motion"):
+        replace_net(two_stage, "iris", trained)
+    with pytest.raises(BadArgumentError, match="for 'motion' give the folder of a pack"):
+        replace_net(two_stage, "motion", trained)
+    with pytest.raises(NotFoundError, match="has no net 'motion'"):
+        replace_net(two_stage, "motion", small_pack)
+    with pytest.raises(BadArgumentError, match="exists already"):
+        replace_net(two_stage, "mapping", trained, small_pack)
+
+
+@pytest.mark.slow
+def test_graphs_are_made_anew(real_pack: str, tmp_path: Path) -> None:
+    made = replace_net(packs.open_pack(real_pack), "single_stage", Path(real_pack), tmp_path / "made")
+    assert packs.verify(made) == []
+    assert made.files.keys() == packs.open_pack(real_pack).files.keys()

@@ -1,0 +1,130 @@
+"""A newly trained net into a pack: weights, sizes, hash, accuracy, and the CPU engine's graphs made anew."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from x2c_edge import packs
+from x2c_edge.backends.cpu_engine import GRAPH
+from x2c_edge.convert.checkpoints import saved_net
+from x2c_edge.convert.pack_graphs import add_graphs
+from x2c_edge.errors import BadArgumentError, NotFoundError
+from x2c_edge.nets.arch import config_from_manifest, unloaded
+from x2c_edge.nets.published import stored
+
+TRAINED_MAPPING: Final = "x2c-edge mapping 1"  # what tools.train.mapping writes
+STATED: Final = {"mapping": "mapping_mae", "single_stage": "single_stage"}  # a net's own part of the accuracy
+
+
+def replace_net(pack: packs.Pack, net: str, source: Path, out: Path | None = None) -> packs.Pack:
+    """The pack with ``net`` taken from ``source``, written to ``out``, or in its own place.
+
+    source: the .json of a trained mapping network, or a pack's folder (its net of the same name). What the
+    manifest stated of the whole chain is left out: it was measured with another net. A pack with graphs gets
+    new ones, checked against PyTorch. On any error everything is as it was.
+    """
+    if net not in pack.nets:
+        raise NotFoundError(f"pack '{pack.name}' has no net '{net}'; it has {', '.join(pack.nets)}")
+    home = (out or pack.path).resolve()
+    if out is not None and home.exists():
+        raise BadArgumentError(f"{out}: exists already; give a folder that does not")
+    put, stated, trained_by = _from_pack(net, source) if source.is_dir() else _from_mapping(net, source)
+    work = home.with_name(f".{home.name}.partial")
+    try:
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.copytree(pack.path, work)
+        copy = packs.read_manifest(work)
+        copy.nets[net].file.unlink()
+        spec = put(work)
+        own = STATED.get(net)
+        accuracy = {key: value for key, value in copy.accuracy.items() if key not in ("two_stage", own)}
+        if copy.pipeline == "single-stage":
+            accuracy = stated
+        elif own is not None and stated:
+            accuracy[own] = stated
+        packs.write_manifest(
+            replace(
+                copy,
+                name=home.name,
+                nets={**copy.nets, net: spec},
+                accuracy=accuracy,
+                trained_by=f"{copy.trained_by}; {net}: {trained_by}",
+            )
+        )
+        made = packs.read_manifest(work)
+        if any(key.startswith(GRAPH) for key in made.files):
+            add_graphs(made)
+        _swap(work, home)
+    except OSError as error:
+        raise NotFoundError(f"{home}: cannot be written ({error.strerror}); give another --out") from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return packs.open_pack(str(home))
+
+
+def _swap(work: Path, home: Path) -> None:
+    if not home.exists():
+        work.rename(home)
+        return
+    old = home.with_name(f".{home.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    home.rename(old)
+    work.rename(home)
+    shutil.rmtree(old)
+
+
+# What writes the net into a folder, what is stated of it alone, and how it was trained.
+Found = tuple[Callable[[Path], packs.NetSpec], dict[str, Any], str]
+
+
+def _from_pack(net: str, folder: Path) -> Found:
+    source = packs.open_pack(str(folder.resolve()))
+    if net not in source.nets:
+        raise NotFoundError(f"pack '{source.name}' has no net '{net}'; it has {', '.join(source.nets)}")
+    alone = source.pipeline == "single-stage" == net.replace("_", "-")
+    stated = source.accuracy if alone else source.accuracy.get(STATED.get(net, ""), {})
+    spec = source.nets[net]
+
+    def put(folder: Path) -> packs.NetSpec:
+        return replace(spec, file=Path(shutil.copy2(spec.file, folder)))
+
+    return put, dict(stated), source.trained_by
+
+
+def _from_mapping(net: str, path: Path) -> Found:
+    if net != "mapping":
+        raise BadArgumentError(f"{path}: for '{net}' give the folder of a pack that has one")
+    try:
+        content = json.loads(path.read_text())
+        if content.get("format") != TRAINED_MAPPING:
+            raise ValueError(f'its "format" is not {TRAINED_MAPPING!r}')
+        file = path.with_name(str(content["file"]))
+        if packs.sha256_of(file) != content["sha256"]:
+            raise ValueError(f"{file.name} is not the one that it was written with")
+        picture: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in content["input"].items()
+        }
+        config = config_from_manifest("mapping", content["net"])
+        module = unloaded("mapping", config)
+        module.load_state_dict(load_file(file), assign=True)
+        weights = stored(module.eval(), half=True)
+        taken, options = packs.NetInput(**picture), {"angle_unit": content["angle_unit"]}
+        accuracy, trained_by = dict(content["accuracy"]), str(content["trained_by"])
+    except OSError as error:
+        raise NotFoundError(f"{error.filename}: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
+        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise NotFoundError(f"{path}: not a trained mapping network ({line}); train it again") from None
+
+    def put(folder: Path) -> packs.NetSpec:
+        return saved_net(folder, "mapping", weights, config, taken, options)
+
+    return put, accuracy, trained_by
