@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 
 import pytest
 
-from x2c_edge.config import Limit, Safety, Settings, default_path, load
+from x2c_edge.config import default_path, shown
 from x2c_edge.errors import BadArgumentError
+from x2c_edge.runtime.settings import SafetySettings, Settings, load
+from x2c_edge.runtime.steering import supervisor_of
+from x2c_edge.safety.envelope import Limit
+from x2c_edge.safety.one_euro import OneEuroSettings, SmoothingSettings
+from x2c_edge.safety.settings import SupervisorSettings
 
 # settings in TOML, what the message must name
 WRONG = {
@@ -127,7 +133,7 @@ def test_a_wrong_argument_is_not_blamed_on_the_file(file):
 
 
 def test_settings_cannot_be_changed():
-    with pytest.raises(ValueError, match="frozen"):
+    with pytest.raises(FrozenInstanceError):
         Settings().run.rate = 10
 
 
@@ -145,10 +151,10 @@ def test_safety_keeps_what_the_file_says(file):
         """
     )
     safety = load(path).safety
-    assert isinstance(safety, Safety)
+    assert isinstance(safety, SafetySettings)
     assert safety.ease == 2.0
     assert safety.limits == {"Head Yaw": Limit(low=-0.2, high=None, slew=0.5)}
-    assert safety.smoothing["head"].d_cutoff == 1.0
+    assert safety.smoothing.head.d_cutoff == 1.0
 
 
 @pytest.mark.parametrize("key", ["hold_after", "neutral_after", "ease"])
@@ -183,3 +189,69 @@ def test_the_default_file_is_in_the_users_config_folder(monkeypatch, tmp_path: P
     for unset in ("", "relative"):
         monkeypatch.setenv("XDG_CONFIG_HOME", unset)
         assert default_path() == Path.home() / ".config" / "x2c-edge" / "config.toml"
+
+
+NARROWER = {
+    "face_lost_hold": (0.1, 0.4), "blend": (0.5, 0.2), "soft_start": (1.0, 0.5), "replace_at_most": (0, 4),
+    "replace_for": (0.1, 0.3), "nonfinite_fault": (0.5, 1.1), "link_errors": (2, 6),
+    "link_errors_within": (5.0, 1.0), "dead_band_deg": (0.5, 0.2), "lids_closed_below": (0.1, 0.04),
+    "lids_closed_longest": (1.0, 11.0), "extremes_allowed": (0.5, 1.1), "extremes_kept": (9.0, 4.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", NARROWER)
+def test_every_number_of_the_supervisor_can_be_narrowed_and_not_widened(file, key: str):
+    calmer, wilder = NARROWER[key]
+    assert getattr(load(file(f"[safety]\n{key} = {calmer}")).safety, key) == calmer
+    assert f"safety.{key} = {wilder}" in complaint(file(f"[safety]\n{key} = {wilder}"))
+
+
+def test_no_number_of_the_supervisor_is_left_out():
+    said_of_old = {"hold_after", "neutral_after", "ease"}
+    assert {field.name for field in fields(SupervisorSettings)} == {*NARROWER, *said_of_old}
+
+
+def test_numbers_that_do_not_go_together_are_told_with_the_file(file):
+    assert "neutral_after: 0.1 s is shorter than hold_after" in complaint(
+        file("[safety]\nneutral_after = 0.1")
+    )
+
+
+def test_a_run_gets_the_supervisor_that_the_file_describes(file):
+    settings = load(file("[safety]\nsoft_start = 2.0\n[safety.smoothing.jaw]\nmin_cutoff = 1\nbeta = 2"))
+    supervisor = supervisor_of(settings)
+    assert supervisor._settings.soft_start == 2.0
+    assert settings.safety.smoothing.jaw == OneEuroSettings(1, 2, 1.0)
+    assert settings.safety.smoothing.lips == SmoothingSettings().lips
+
+
+def test_what_is_shown_can_be_read_again_and_says_what_differs(file):
+    text = """
+[run]
+rate = 30
+link = ["null:", "jsonl:a b"]
+[motion.gain]
+lips = 1.5
+[safety.limits."Head Yaw"]
+slew = 0.5
+[safety.smoothing.jaw]
+min_cutoff = 2.0
+beta = 2.0
+"""
+    settings = load(file(text))
+    shows = shown(settings)
+    assert load(file(shows)) == settings
+    lines = shows.splitlines()
+    assert "rate = 30  # default: 60" in lines
+    assert "lips = 1.5  # default: not set" in lines
+    assert "min_cutoff = 2.0  # default: 1.0" in lines
+    assert "budget_ms = 50.0" in lines
+    assert "# width: not set" in lines
+    assert '[safety.limits."Head Yaw"]' in lines
+
+
+def test_the_defaults_are_shown_without_a_remark():
+    shows = shown(Settings())
+    assert "default" not in shows
+    for part in fields(SupervisorSettings):
+        assert f"\n{part.name} = " in shows

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from x2c_edge import config
 from x2c_edge.cli.main import app
+from x2c_edge.runtime import settings as config
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from tests.manifest import edit_manifest
-from x2c_edge import config, packs
+from x2c_edge import packs
 from x2c_edge.controls import NAMES, NEUTRAL
 from x2c_edge.errors import BadArgumentError, NotFoundError, UserError
 from x2c_edge.pipelines.reference import Reference
+from x2c_edge.runtime import settings as config
 
 DEEP = 100_000
 NESTED = {

@@ -27,6 +27,7 @@ LEVELS = (
         "errors",
         "processor",
         "schemes",
+        "within",
         "toml_text",
         "whole_file",
         "_kernels",

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from x2c_edge.capture.open import SourceSpec, open_source
-    from x2c_edge.config import Settings
-    from x2c_edge.config import load as load_settings
     from x2c_edge.controls import NAMES, NEUTRAL
     from x2c_edge.errors import UserError
     from x2c_edge.frames import Command, Expression, Frame
@@ -23,6 +21,8 @@ if TYPE_CHECKING:
     from x2c_edge.runtime.robot_output import RobotOutput
     from x2c_edge.runtime.session import Outputs
     from x2c_edge.runtime.session import Session as Run
+    from x2c_edge.runtime.settings import Settings
+    from x2c_edge.runtime.settings import load as load_settings
     from x2c_edge.safety.supervisor import Supervisor
 
 __version__ = "0.1.0"
@@ -41,11 +41,11 @@ _DOORS = {
     "PictureReader": "runtime.face_reader",
     "RobotOutput": "runtime.robot_output",
     "Run": "runtime.session:Session",
-    "Settings": "config",
+    "Settings": "runtime.settings",
     "SourceSpec": "capture.open",
     "Supervisor": "safety.supervisor",
     "UserError": "errors",
-    "load_settings": "config:load",
+    "load_settings": "runtime.settings:load",
     "make_link": "links.registry",
     "open_pack": "packs",
     "open_source": "capture.open",

@@ -1,144 +1,30 @@
-"""Settings: one typed tree, filled from defaults, a TOML file, then the command line.
+"""From TOML to a tree of frozen dataclasses, checked; and back, for people to read.
 
-Every error names the key and what is allowed there. The tree mirrors the rooms; the rooms' own
-settings classes are filled from it in ``runtime/session.py``.
+A room's settings are its own frozen dataclass, which is all there is to say about them: names, types,
+defaults, and with ``Within`` what a file may say. A tree is a dataclass of those (``runtime/settings.py``).
+It is filled from its defaults, a TOML file, then the command line. Every error names the key and what is
+allowed there.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import types
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from x2c_edge.controls import NAMES, Group
 from x2c_edge.errors import BadArgumentError, nearest
-from x2c_edge.toml_text import from_toml
+from x2c_edge.toml_text import from_toml, toml_key, toml_value
+from x2c_edge.within import Within
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-# TOML and the command line hold paths as text and tuples as lists.
-File = Annotated[Path, Field(strict=False)]
-Texts = Annotated[tuple[str, ...], Field(strict=False)]
-
-
-class _Section(BaseModel):
-    # strict: "60" and true are not numbers.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Run(_Section):
-    """The loop. budget_ms: capture to wire. rate: commands per second. threads: of the net (0 = auto).
-
-    precision: of the heavy convolutions of the two-stage nets.
-    """
-
-    pack: str | None = None
-    pipeline: Literal["auto", "two-stage", "single-stage"] = "auto"
-    backend: Literal["auto", "tensorrt", "cpu", "torch"] = "auto"
-    link: Texts = ()
-    budget_ms: Annotated[float, Field(ge=5, le=1000)] = 50.0
-    rate: Annotated[int, Field(ge=1, le=120)] = 60
-    threads: Annotated[int, Field(ge=0, le=64)] = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
-
-
-class Capture(_Section):
-    """Wishes to a camera. format as the device names it."""
-
-    camera: int | str | None = None
-    input: str | None = None
-    width: Annotated[int, Field(gt=0, le=16384)] | None = None
-    height: Annotated[int, Field(gt=0, le=16384)] | None = None
-    fps: Annotated[float, Field(gt=0, le=1000)] | None = None
-    format: Literal["auto", "MJPG", "YUYV", "NV12", "BGR"] = "auto"
-
-
-class Face(_Section):
-    """detector: a YuNet ONNX file to use instead of OpenCV's bundled Haar cascade."""
-
-    detector: File | None = None
-    lost_after: Annotated[int, Field(ge=1, le=100)] = 4
-
-
-class Motion(_Section):
-    """gain: multiplies the motion of a group of controls. mirror: swap the robot's sides.
-
-    multiplier: two-stage only, scale the motion by the faces' sizes (docs/spec/liveportrait.md section 6,
-    step 6).
-    """
-
-    mirror: bool = False
-    multiplier: bool = False
-    gain: dict[Group, Annotated[float, Field(ge=0, le=3)]] = {}
-
-
-class Calibration(_Section):
-    """What the driver's face is compared with. neutral: as ``--neutral``. reference: a saved one to begin
-    with. seconds, timeout: of hold-still, and of a neutral that the driver asks for."""
-
-    neutral: Literal["auto", "average", "first-frame", "hold-still"] = "auto"
-    reference: File | None = None
-    seconds: Annotated[float, Field(ge=0.2, le=10)] = 1.0
-    timeout: Annotated[float, Field(ge=1, le=600)] = 4.0
-
-
-class Filter(_Section):
-    """One-Euro: cutoff at rest (Hz), cutoff gained per unit of speed, cutoff of the speed (Hz)."""
-
-    min_cutoff: Positive
-    beta: NonNegative
-    d_cutoff: Positive = 1.0
-
-
-class Limit(_Section):
-    """Narrows one control, in paper units (radians for angles, per second for slew)."""
-
-    low: Finite | None = None
-    high: Finite | None = None
-    slew: Finite | None = None
-
-
-class Safety(_Section):
-    """Times in seconds. limits and smoothing by control name and by group.
-
-    hold_to_run: the robot follows only while a key or the page's button is held.
-    """
-
-    hold_after: Annotated[float, Field(gt=0, le=5)] = 0.15
-    neutral_after: Annotated[float, Field(gt=0, le=60)] = 1.5
-    ease: Annotated[float, Field(ge=0.1, le=10)] = 1.0
-    hold_to_run: bool = False
-    limits: dict[str, Limit] = {}
-    smoothing: dict[Group, Filter] = {}
-
-
-class Correction(_Section):
-    """How one control of this robot differs from the description: direction, and rest in paper units."""
-
-    sign: Literal[-1, 1] = 1
-    offset: Finite = 0.0
-
-
-class Robot(_Section):
-    """What ``x2c-edge check-robot`` found, by control name."""
-
-    controls: dict[str, Correction] = {}
-
-
-class Settings(_Section):
-    """The whole tree."""
-
-    run: Run = Run()
-    capture: Capture = Capture()
-    face: Face = Face()
-    motion: Motion = Motion()
-    calibration: Calibration = Calibration()
-    safety: Safety = Safety()
-    robot: Robot = Robot()
+Tree = TypeVar("Tree")
+Tables = dict[str, Any]
 
 
 def default_path() -> Path:
@@ -148,9 +34,12 @@ def default_path() -> Path:
     return folder / "x2c-edge" / "config.toml"
 
 
-def load(path: Path | None, overrides: dict[str, dict[str, Any]] | None = None) -> Settings:
-    """Defaults, then the TOML file, then ``overrides`` (section -> key -> value; None is "not given")."""
-    data: dict[str, Any] = {}
+def load(tree: type[Tree], path: Path | None, overrides: dict[str, Tables] | None = None) -> Tree:
+    """Defaults, then the TOML file, then ``overrides`` (section -> key -> value; None is "not given").
+
+    BadArgumentError in one line for a file that cannot be read and for every wrong key and value.
+    """
+    data: Tables = {}
     typed: set[tuple[str, str]] = set()  # keys that the command line gave
     if path is not None:
         try:
@@ -169,30 +58,93 @@ def load(path: Path | None, overrides: dict[str, dict[str, Any]] | None = None) 
                     current.pop("input", None)
                 current.update(given)
                 typed.update((section, key) for key in given)
+    file = "command line" if path is None else f"config {path}"
     try:
-        settings = Settings.model_validate(data)
-    except ValidationError as error:
-        location, complaint = _describe(error)
-        where = "command line" if path is None or location in typed else f"config {path}"
+        return filled(tree, data)
+    except _WrongKeyError as complaint:
+        where = "command line" if complaint.at in typed else file
         raise BadArgumentError(f"{where}: {complaint}") from None
+    except BadArgumentError as error:
+        raise BadArgumentError(f"{file}: {error}") from None
+
+
+def filled(tree: type[Tree], tables: Tables) -> Tree:
+    """The tree with what ``tables`` say. BadArgumentError names the first key that is wrong."""
+    model: type[BaseModel] = _model_of(tree)  # type: ignore[arg-type]
+    try:
+        read = model.model_validate(tables)
+    except ValidationError as error:
+        raise _described(model, error) from None
     except RecursionError:
-        raise BadArgumentError(
-            f"config {path}: is nested too deeply; a section has keys with plain values"
-        ) from None
-    for table, name in (
-        *(("safety.limits", name) for name in settings.safety.limits),
-        *(("robot.controls", name) for name in settings.robot.controls),
-    ):
-        if name not in NAMES:
-            raise BadArgumentError(
-                f"config {path}: {table}.{name!r}: unknown control{nearest(name, NAMES)}; "
-                "see controls.py for all 30"
-            )
-    return settings
+        raise BadArgumentError("is nested too deeply; a section has keys with plain values") from None
+    whole: Tree = _plain(read)
+    return whole
 
 
-def _describe(error: ValidationError) -> tuple[tuple[str, str], str]:
-    """Section and key of the first complaint, and the complaint in one line with what is allowed.
+class _WrongKeyError(BadArgumentError):
+    """What is wrong with the value ``at`` a section and key."""
+
+    def __init__(self, at: tuple[str, str], message: str) -> None:
+        super().__init__(message)
+        self.at = at
+
+
+# --- pydantic models of dataclasses ----------------------------------------------------------------
+
+
+class _Section(BaseModel):
+    # strict: "60" and true are not numbers.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+_KINDS: Final[dict[type[BaseModel], type]] = {}
+
+
+@cache
+def _model_of(kind: type) -> type[BaseModel]:
+    """The model that reads what ``kind`` is made of."""
+    hints = get_type_hints(kind, include_extras=True)
+    given: dict[str, Any] = {}
+    for item in fields(kind):
+        default = item.default
+        if item.default_factory is not MISSING:
+            default = item.default_factory()
+        given[item.name] = (_annotation(hints[item.name]), ... if default is MISSING else default)
+    model = create_model(kind.__name__, __base__=_Section, **given)
+    _KINDS[model] = kind
+    return model
+
+
+def _annotation(hint: Any) -> Any:
+    origin, inner = get_origin(hint), get_args(hint)
+    if is_dataclass(hint):
+        return _model_of(hint)  # type: ignore[arg-type]
+    if origin is Annotated:
+        bounds = next(note for note in inner if isinstance(note, Within))
+        low = {"gt" if bounds.above else "ge": bounds.low}
+        return Annotated[_annotation(inner[0]), Field(le=bounds.high, **low)]  # type: ignore[call-overload]
+    if origin in (Union, types.UnionType):
+        return Union[tuple(map(_annotation, inner))]  # noqa: UP007
+    if origin is dict:
+        return types.GenericAlias(dict, (inner[0], _annotation(inner[1])))
+    if hint is float:
+        return Annotated[float, Field(allow_inf_nan=False)]
+    if hint is Path or origin is tuple:  # TOML and the command line have text and lists
+        return Annotated[hint, Field(strict=False)]
+    return hint
+
+
+def _plain(value: Any) -> Any:
+    """What a model has read, as the dataclass that the model was made of."""
+    if isinstance(value, BaseModel):
+        return _KINDS[type(value)](**{name: _plain(part) for name, part in value})
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return value
+
+
+def _described(model: type[BaseModel], error: ValidationError) -> _WrongKeyError:
+    """The first complaint in one line with what is allowed.
 
     An unknown key comes before a missing one: it is often the same key, misspelt.
     """
@@ -203,29 +155,62 @@ def _describe(error: ValidationError) -> tuple[tuple[str, str], str]:
     at = (location[0], location[1] if len(location) > 1 else "")
     choices: list[str] = re.findall(r"'([^']*)'", first.get("ctx", {}).get("expected", ""))
     if first["type"] == "extra_forbidden":
-        choices = _keys_of(location[:-1])
+        choices = _keys_of(model, location[:-1])
     if first["type"] == "extra_forbidden" or "[key]" in first["loc"]:
         hint = nearest(location[-1], choices)
-        return at, f"unknown key {key!r}{hint}; allowed here: {', '.join(choices)}"
+        return _WrongKeyError(at, f"unknown key {key!r}{hint}; allowed here: {', '.join(choices)}")
     if first["type"] == "missing":
-        return at, f"{key} is missing; give it a value"
+        return _WrongKeyError(at, f"{key} is missing; give it a value")
     if first["type"] in ("model_type", "dict_type"):
-        return at, f"{key} = {given!r}: is a table; write its keys below [{key}]"
+        return _WrongKeyError(at, f"{key} = {given!r}: is a table; write its keys below [{key}]")
     if choices:
         hint = nearest(given, choices) if isinstance(given, str) else ""
-        return at, f"{key} = {given!r}{hint}: choose {', '.join(choices)}"
+        return _WrongKeyError(at, f"{key} = {given!r}{hint}: choose {', '.join(choices)}")
     message = first["msg"].replace("tuple", "list").removesuffix(" for <class 'pathlib.Path'>")
-    return at, f"{key} = {given!r}: {message[0].lower()}{message[1:]}"
+    return _WrongKeyError(at, f"{key} = {given!r}: {message[0].lower()}{message[1:]}")
 
 
-def _keys_of(location: list[str]) -> list[str]:
-    model: type[BaseModel] = Settings
-    for part in location:
-        field = model.model_fields.get(part)
-        inner = field.annotation if field is not None else None
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
-        else:  # a table with free keys (limits, smoothing, controls)
-            free: dict[str, type[BaseModel]] = {"limits": Limit, "controls": Correction}
-            model = free.get(location[1], Filter)
+def _keys_of(model: type[BaseModel], location: list[str]) -> list[str]:
+    parts = iter(location)
+    for part in parts:
+        inner: Any = model.model_fields[part].annotation
+        if get_origin(inner) is dict:  # a table with free keys: the next part is one of them
+            inner = get_args(inner)[1]
+            next(parts)
+        model = inner
     return list(model.model_fields)
+
+
+# --- for people to read ----------------------------------------------------------------------------
+
+
+def shown(settings: object) -> str:
+    """The whole tree as TOML; behind what differs from its default stands the default."""
+    return "\n".join(_lines((), settings, type(settings)())).lstrip("\n")
+
+
+def _lines(path: tuple[str, ...], settings: object, default: object) -> Iterator[str]:
+    values, usual = _parts(settings), _parts(default)
+    plain = {key: value for key, value in values.items() if not _is_table(value)}
+    if path and plain:
+        yield ""
+        yield f"[{'.'.join(map(toml_key, path))}]"
+    for key, value in plain.items():
+        line = f"# {toml_key(key)}: not set" if value is None else f"{toml_key(key)} = {toml_value(value)}"
+        before = usual.get(key)
+        if value != before:
+            line += f"  # default: {'not set' if before is None else toml_value(before)}"
+        yield line
+    for key, value in values.items():
+        if _is_table(value):
+            yield from _lines((*path, key), value, usual.get(key))
+
+
+def _is_table(value: object) -> bool:
+    return is_dataclass(value) or isinstance(value, dict)
+
+
+def _parts(table: object) -> Tables:
+    if is_dataclass(table):
+        return {item.name: getattr(table, item.name) for item in fields(table)}
+    return table if isinstance(table, dict) else {}

@@ -50,24 +50,26 @@ def to_toml(tables: dict[str, Any]) -> str:
 
 def _table_lines(path: tuple[str, ...], table: dict[str, Any]) -> list[str]:
     plain = {key: value for key, value in table.items() if not isinstance(value, dict) and value is not None}
-    lines = [f"{_key(key)} = {_value(value)}" for key, value in plain.items()]
+    lines = [f"{toml_key(key)} = {toml_value(value)}" for key, value in plain.items()]
     if path and lines:
-        lines = ["", f"[{'.'.join(map(_key, path))}]", *lines]
+        lines = ["", f"[{'.'.join(map(toml_key, path))}]", *lines]
     for key, value in table.items():
         if isinstance(value, dict):
             lines += _table_lines((*path, key), value)
     return lines
 
 
-def _key(key: str) -> str:
+def toml_key(key: str) -> str:
+    """A key as TOML, quoted where it must be."""
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _text(key)
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """Text, a number, a truth value or a list of them as TOML; anything else as text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(map(toml_value, value))}]"
     if isinstance(value, (int, float)):
         return repr(value)
     return _text(str(value))

@@ -22,7 +22,7 @@ from x2c_edge.backends.device_runner import Launch
 from x2c_edge.backends.torch_backend import TorchBackend, TorchCudaBackend
 from x2c_edge.errors import NotFoundError
 from x2c_edge.face.crop_geometry import affine_from_box
-from x2c_edge.face.follow import FaceFollower, FollowSettings
+from x2c_edge.face.follow import FaceFollower
 from x2c_edge.frames import FaceCrop, Frame
 from x2c_edge.nets.landmarks import LANDMARK_IDS
 from x2c_edge.pipelines import single_stage, two_stage
@@ -100,7 +100,7 @@ def test_the_default_pack_in_fp16(real_pack: str, portrait: np.ndarray, monkeypa
     """Two of its nets look twice and take float32 pixels between nets that do not."""
     found = packs.open_pack(real_pack)
     on_cpu = TwoStagePipeline(found, TorchBackend(1))
-    follower = FaceFollower(LANDMARK_IDS, FollowSettings(on_cpu.crop_size, on_cpu.crop_scale))
+    follower = FaceFollower(LANDMARK_IDS, crop_size=on_cpu.crop_size, crop_scale=on_cpu.crop_scale)
     crop = follower.locate(Frame(0, 0, portrait))
     assert crop is not None
     assert on_cpu.measure(crop).presence > 0.9

@@ -66,7 +66,7 @@ def test_a_gif_is_a_video(tmp_path: Path):
         (SourceSpec(camera=-1), BadArgumentError, "unknown camera '-1'"),
         (SourceSpec(camera=97), NotFoundError, "no camera /dev/video97; this machine has "),
         (SourceSpec(camera="/dev/video97"), NotFoundError, "no camera /dev/video97"),
-        (SourceSpec(camera=0, pixel_format="YUVY"), BadArgumentError, "did you mean 'YUYV'"),
+        (SourceSpec(camera=0, format="YUVY"), BadArgumentError, "did you mean 'YUYV'"),
         (SourceSpec(camera=0, width=640), BadArgumentError, "width and height go together"),
         (SourceSpec(camera=0, width=-1, height=5), BadArgumentError, "width -1"),
         (SourceSpec(camera=0, fps=float("nan")), BadArgumentError, "fps nan"),

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.live_run import LATE_S, Peer, environment
-from x2c_edge.config import load
 from x2c_edge.controls import INDEX
+from x2c_edge.runtime.settings import load
 
 EDGE = [sys.executable, "-m", "x2c_edge.cli.main"]
 

@@ -30,9 +30,9 @@ from tests.e2e.live_run import (
     values_of,
 )
 from tests.record.recordings import smooth, write
-from x2c_edge import config
 from x2c_edge.controls import NEUTRAL, SAFE_HIGH, SAFE_LOW
 from x2c_edge.frames import Flag
+from x2c_edge.runtime import settings as config
 from x2c_edge.runtime.control_socket import ask
 from x2c_edge.runtime.replay import Replay
 from x2c_edge.runtime.steering import Outputs

@@ -15,7 +15,7 @@ import pytest
 import serial
 
 from tests.e2e.live_run import LATE_S, ROOT, Peer, environment
-from x2c_edge.config import load
+from x2c_edge.runtime.settings import load
 
 EDGE = [sys.executable, "-m", "x2c_edge.cli.main"]
 CAMERA = "YUYV 640 480 mono 0"

@@ -25,12 +25,13 @@ from mcap.data_stream import RecordBuilder
 from mcap.records import Chunk
 
 from tests.record.recordings import smooth, write
-from x2c_edge import config, packs
+from x2c_edge import packs
 from x2c_edge.capture import http_push
 from x2c_edge.capture.base import EndOfStream
 from x2c_edge.capture.jpeg import MOST_PIXELS, decode_jpeg, jpeg_size
 from x2c_edge.errors import UserError
 from x2c_edge.record.recorded import Recorded
+from x2c_edge.runtime import settings as config
 
 Case = Callable[[random.Random], str]
 

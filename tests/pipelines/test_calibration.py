@@ -100,7 +100,7 @@ def test_a_blink_does_not_disturb():
 
 
 def test_in_the_end_the_calmest_second_is_taken():
-    driver = Driver(timeout_s=3.0)
+    driver = Driver(timeout=3.0)
 
     def restless(k: int) -> Measurement:
         return face((12 if k < 60 else 5) * np.sin(k / 4), Lip_Top_Curl=0.02)

@@ -192,7 +192,7 @@ def test_nothing_of_ours_is_allocated_per_frame(pipeline, frames):
 def test_a_reference_is_averaged_saved_and_loaded(pipeline, frames, tmp_path):
     pipeline.refer_to(None)
     settings = CalibrationSettings(
-        min_sharpness=1e-9, max_wander_deg=99, max_face_motion=99, max_angle_deg=180, timeout_s=1
+        min_sharpness=1e-9, max_wander_deg=99, max_face_motion=99, max_angle_deg=180, timeout=1
     )
     calibrator, reference = Calibrator(settings), None
     for i in range(60):

@@ -76,7 +76,7 @@ class Parts:
 def parts(small_pack: Path, face_clip: Path) -> Callable[..., Parts]:
     """``parts(paced=..., reference=..., pipeline=..., on_send=...)``: a run's parts over the face clip."""
     from x2c_edge.backends.open import open_backend
-    from x2c_edge.face.follow import FaceFollower, FollowSettings
+    from x2c_edge.face.follow import FaceFollower
     from x2c_edge.nets.landmarks import LANDMARK_IDS
     from x2c_edge.packs import open_pack
     from x2c_edge.pipelines.calibration import CalibrationSettings
@@ -99,7 +99,7 @@ def parts(small_pack: Path, face_clip: Path) -> Callable[..., Parts]:
         book = LatencyBook()
         net = pipeline(open_pack(str(small_pack)), open_backend("torch", 1))
         vision = Vision(
-            FaceFollower(LANDMARK_IDS, FollowSettings(crop_size=net.crop_size, crop_scale=net.crop_scale)),
+            FaceFollower(LANDMARK_IDS, crop_size=net.crop_size, crop_scale=net.crop_scale),
             {"single-stage": net},
             keeper_for(
                 neutral,
@@ -122,7 +122,7 @@ def parts(small_pack: Path, face_clip: Path) -> Callable[..., Parts]:
 @pytest.fixture
 def settings(small_pack: Path, face_clip: Path) -> Callable[..., object]:
     """``settings(run={...}, ...)``: a session's settings for the small pack and the face clip."""
-    from x2c_edge.config import load
+    from x2c_edge.runtime.settings import load
 
     def build(**sections: dict) -> object:
         base: dict[str, dict] = {

@@ -13,12 +13,12 @@ import pytest
 
 from tests.command_lines import check_safe, values_of
 from tests.record.recordings import FACTS, seen, smooth, write
-from x2c_edge.config import load
 from x2c_edge.controls import NEUTRAL
 from x2c_edge.errors import FaultError, NotFoundError
 from x2c_edge.frames import Expression
 from x2c_edge.runtime.replay import Replay
 from x2c_edge.runtime.session import Session
+from x2c_edge.runtime.settings import load
 from x2c_edge.runtime.steering import Outputs
 
 FAST = Outputs(fast=True)

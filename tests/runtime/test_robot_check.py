@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from tests.e2e.live_run import Arrived, Peer
-from x2c_edge import config
+from x2c_edge.config import filled
 from x2c_edge.controls import CONTROLS, HIGH, INDEX, LOW, NAMES, NEUTRAL, SAFE_HIGH, SAFE_LOW
 from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import Command
 from x2c_edge.links.codec import STEPS
+from x2c_edge.runtime import settings as config
 from x2c_edge.runtime import settings_file
 from x2c_edge.runtime.robot_check import SLOW, RobotCheck, changes, slowed
 from x2c_edge.runtime.robot_motions import seen
@@ -28,7 +29,7 @@ Check = Callable[..., tuple[RobotCheck, list[Arrived], list[str]]]
 
 
 def settings_for(link: str, **tables: object) -> config.Settings:
-    return config.Settings.model_validate({"run": {"link": [link]}, **tables})
+    return filled(config.Settings, {"run": {"link": [link]}, **tables})
 
 
 @pytest.fixture

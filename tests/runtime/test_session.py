@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from x2c_edge.config import load
 from x2c_edge.controls import INDEX
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.pipelines.reference import Reference
 from x2c_edge.runtime.session import Outputs, Session
+from x2c_edge.runtime.settings import load
 
 FAST = Outputs(fast=True, max_frames=40)
 

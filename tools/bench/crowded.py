@@ -23,12 +23,12 @@ import typer
 
 from tools.bench.common import machine, markdown_table, replace_section
 from tools.bench.default_pack import play
-from x2c_edge import config
 from x2c_edge.backends.open import open_backend
 from x2c_edge.packs import Pack, open_pack
 from x2c_edge.pipelines.base import Pipeline
 from x2c_edge.pipelines.single_stage import SingleStagePipeline
 from x2c_edge.pipelines.two_stage import TwoStagePipeline
+from x2c_edge.runtime import settings as config
 from x2c_edge.runtime.session import Outputs, Session
 
 BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"  # also when this is killed

@@ -19,7 +19,7 @@ import typer
 
 from tools.bench.common import machine, markdown_table, replace_section
 from x2c_edge.backends.open import open_backend
-from x2c_edge.face.follow import FaceFollower, FollowSettings
+from x2c_edge.face.follow import FaceFollower
 from x2c_edge.frames import Frame
 from x2c_edge.nets.landmarks import LANDMARK_IDS
 from x2c_edge.packs import open_pack
@@ -34,9 +34,7 @@ GEARS = ("two-stage", "single-stage")
 def play(clip: Path, frames: int, pipeline: Pipeline) -> tuple[float, np.ndarray]:
     """Seconds for the frames, and the controls (N, 30) of those that showed the face. The first face is the
     reference."""
-    follower = FaceFollower(
-        LANDMARK_IDS, FollowSettings(crop_size=pipeline.crop_size, crop_scale=pipeline.crop_scale)
-    )
+    follower = FaceFollower(LANDMARK_IDS, crop_size=pipeline.crop_size, crop_scale=pipeline.crop_scale)
     video = cv2.VideoCapture(str(clip))
     pipeline.refer_to(None)
     rows: list[np.ndarray] = []

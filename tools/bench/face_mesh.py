@@ -23,7 +23,7 @@ import typer
 
 from tools.bench.common import ROOT, machine, markdown_table, replace_section
 from x2c_edge.backends.open import open_backend
-from x2c_edge.face.follow import FaceFollower, FollowSettings
+from x2c_edge.face.follow import FaceFollower
 from x2c_edge.frames import Frame
 from x2c_edge.nets.landmarks import LANDMARK_IDS
 from x2c_edge.packs import open_pack
@@ -64,9 +64,7 @@ class FaceMesh:
 
 def ours(clip: Path, frames: int, pipeline: SingleStagePipeline) -> tuple[float, int]:
     """The same of the single-stage pipeline."""
-    follower = FaceFollower(
-        LANDMARK_IDS, FollowSettings(crop_size=pipeline.crop_size, crop_scale=pipeline.crop_scale)
-    )
+    follower = FaceFollower(LANDMARK_IDS, crop_size=pipeline.crop_size, crop_scale=pipeline.crop_scale)
     video = cv2.VideoCapture(str(clip))
     spent, faces = 0.0, 0
     for number in range(-FRAMES_BEFORE, frames):

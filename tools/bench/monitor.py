@@ -24,8 +24,8 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from tests.record.recordings import smooth, write
-from x2c_edge.config import load
 from x2c_edge.runtime.replay import Replay
+from x2c_edge.runtime.settings import load
 from x2c_edge.runtime.steering import Outputs
 
 GOOD = 8

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import zmq
 
-from x2c_edge import config
+from x2c_edge.runtime import settings as config
 from x2c_edge.runtime.session import Outputs, Session
 
 FPS = 30

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x2c_edge.errors import NotFoundError
-from x2c_edge.face.follow import FaceFollower, FollowSettings
+from x2c_edge.face.follow import FaceFollower
 from x2c_edge.frames import Frame
 from x2c_edge.nets import landmarks as lm
 from x2c_edge.pipelines.base import Measurement, Pipeline
@@ -37,9 +37,7 @@ def astronaut() -> Image:
 
 def measure(picture: Image, pipeline: Pipeline) -> Measurement:
     """The one face in a BGR picture."""
-    follower = FaceFollower(
-        lm.LANDMARK_IDS, FollowSettings(crop_size=pipeline.crop_size, crop_scale=pipeline.crop_scale)
-    )
+    follower = FaceFollower(lm.LANDMARK_IDS, crop_size=pipeline.crop_size, crop_scale=pipeline.crop_scale)
     found = None
     for seq in range(4):  # each look starts from the landmarks of the one before
         frame = Frame(seq, seq * 33_000_000, picture)

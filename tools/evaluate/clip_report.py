@@ -24,12 +24,12 @@ from tools.bench import common
 from tools.dataset.labelled_clips import LabelledClip, default_clips, labelled_clips
 from tools.evaluate.agreement import Agreement, agreement, best_lag, peaks
 from tools.evaluate.single_stage_report import EXPRESSIBLE
-from x2c_edge.config import load
 from x2c_edge.controls import NAMES, NEUTRAL
 from x2c_edge.errors import UserError
 from x2c_edge.frames import Command, Expression
 from x2c_edge.pipelines.neutral import WAYS
 from x2c_edge.runtime.session import Outputs, Session
+from x2c_edge.runtime.settings import load
 from x2c_edge.runtime.vision import Sight
 from x2c_edge.safety.envelope import Envelope
 from x2c_edge.safety.intake import Intake

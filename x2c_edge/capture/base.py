@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 from x2c_edge.frames import Frame
+from x2c_edge.within import Within
 
 SourceState = Literal["up", "lost", "reopening", "ended"]
 
@@ -48,17 +49,17 @@ class SourceSpec:
     camera: number, device path ("/dev/video2", "/dev/v4l/by-id/...") or "gst:PIPELINE".
     input: video file, image, folder of images, or a URI whose scheme is in the table (``capture/open.py``):
     "file:///path", "gst:PIPELINE", "zmq://host:port" (the robot's camera), "http-push://host:port/stream".
-    width, height (pixels), fps, pixel_format ("auto", "MJPG", "YUYV", "NV12", "BGR") are wishes to a V4L2
+    width, height (pixels), fps, format ("auto", "MJPG", "YUYV", "NV12", "BGR") are wishes to a V4L2
     camera; a file has its own size. fps also sets the rate of images and folders (default: 30 for a film's
     numbered frames, 2 seconds each for other pictures).
     """
 
     camera: int | str | None = None
     input: str | None = None
-    width: int | None = None
-    height: int | None = None
-    fps: float | None = None
-    pixel_format: str = "auto"
+    width: Annotated[int, Within(1, 16384)] | None = None
+    height: Annotated[int, Within(1, 16384)] | None = None
+    fps: Annotated[float, Within(0, 1000, above=True)] | None = None
+    format: Literal["auto", "MJPG", "YUYV", "NV12", "BGR"] = "auto"
 
 
 class Source(Protocol):

@@ -50,7 +50,7 @@ def sensor_time_ns(driver_ms: float, arrival_ns: int) -> int:
 
 def v4l2_source(path: str, spec: SourceSpec) -> OpenSource:
     """The camera at ``path``, not yet open."""
-    wishes = (spec.width, spec.height, spec.fps, spec.pixel_format)
+    wishes = (spec.width, spec.height, spec.fps, spec.format)
     return Reopening(Live(path, lambda: V4L2Camera(path, *wishes)))
 
 

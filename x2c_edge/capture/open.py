@@ -49,9 +49,9 @@ def _check(spec: SourceSpec) -> None:
             raise BadArgumentError(f"{name} {value} makes no sense; give a positive number")
     if (spec.width is None) != (spec.height is None):
         raise BadArgumentError("width and height go together: give both or neither")
-    if spec.pixel_format not in PIXEL_FORMATS:
+    if spec.format not in PIXEL_FORMATS:
         raise BadArgumentError(
-            f"unknown pixel format '{spec.pixel_format}'{nearest(spec.pixel_format, PIXEL_FORMATS)}; "
+            f"unknown pixel format '{spec.format}'{nearest(spec.format, PIXEL_FORMATS)}; "
             f"use one of {', '.join(PIXEL_FORMATS)}"
         )
 

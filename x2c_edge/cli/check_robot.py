@@ -15,8 +15,8 @@ import typer
 from x2c_edge.cli import options as o
 
 if TYPE_CHECKING:
-    from x2c_edge.config import Settings
     from x2c_edge.runtime.robot_check import RobotCheck
+    from x2c_edge.runtime.settings import Settings
 
 
 def check_robot(
@@ -37,11 +37,12 @@ def check_robot(
     options = {"link": link, "config": config, "rate": rate}
     from x2c_edge.cli.doors import listen_to_signals
     from x2c_edge.cli.keys import watched
-    from x2c_edge.config import default_path, load
+    from x2c_edge.config import default_path
     from x2c_edge.controls import NAMES
     from x2c_edge.errors import BadArgumentError, UserError, nearest
     from x2c_edge.runtime.control_socket import ControlSocket
     from x2c_edge.runtime.robot_check import RobotCheck
+    from x2c_edge.runtime.settings import load
     from x2c_edge.runtime.telemetry import as_dict
 
     if not sys.stdin.isatty():

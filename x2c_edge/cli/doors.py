@@ -17,7 +17,7 @@ from x2c_edge.runtime.operator import HOLD_S, Operator
 from x2c_edge.runtime.telemetry import as_dict
 
 if TYPE_CHECKING:
-    from x2c_edge.config import Settings
+    from x2c_edge.runtime.settings import Settings
     from x2c_edge.runtime.steering import Steering
 
 KEYS: Final = ("space: stop", "r: resume", "n: new neutral", "q, Ctrl-C: ease and end")

@@ -14,6 +14,7 @@ from x2c_edge import __version__
 from x2c_edge.cli import (
     build_engines,
     check_robot,
+    config,
     ctl,
     doctor,
     packs,
@@ -52,6 +53,7 @@ app.command("check-robot", help="Move one control after the other, and note what
 app.command("build-engines", help="Build engines for this GPU or CPU.")(build_engines.build_engines)
 app.command("doctor", help="What works here, what does not, and the command that fixes it.")(doctor.doctor)
 app.add_typer(packs.app, name="packs")
+app.add_typer(config.app, name="config")
 
 
 def _version(value: bool) -> None:

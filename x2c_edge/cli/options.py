@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 if TYPE_CHECKING:
-    from x2c_edge.config import Settings
+    from x2c_edge.runtime.settings import Settings
 
 Camera = Annotated[
     str | None,
@@ -91,8 +91,9 @@ def settings_from(options: dict[str, Any], *, by_itself: bool = False) -> Settin
     read where there is one. by_itself: the links of that one count too. Otherwise a robot moves only when
     its --link, or a file with it, was named.
     """
-    from x2c_edge import config as tree
+    from x2c_edge.config import default_path
     from x2c_edge.errors import BadArgumentError
+    from x2c_edge.runtime.settings import load
 
     if options.get("camera") is not None and options.get("input") is not None:
         raise BadArgumentError("--camera and --input: give one of them")
@@ -105,8 +106,8 @@ def settings_from(options: dict[str, Any], *, by_itself: bool = False) -> Settin
     if not given.get("run", {}).get("link"):
         given.get("run", {}).pop("link", None)
     file = options.get("config")
-    if file is None and tree.default_path().is_file():
-        file = tree.default_path()
+    if file is None and default_path().is_file():
+        file = default_path()
         if not by_itself:
             given.setdefault("run", {}).setdefault("link", [])
-    return tree.load(file, given)
+    return load(file, given)

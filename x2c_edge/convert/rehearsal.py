@@ -17,7 +17,7 @@ from x2c_edge.capture.base import EndOfStream
 from x2c_edge.capture.open import SourceSpec, open_source
 from x2c_edge.controls import NAMES
 from x2c_edge.errors import NotFoundError
-from x2c_edge.face.follow import FaceFollower, FollowSettings
+from x2c_edge.face.follow import FaceFollower
 from x2c_edge.frames import FaceCrop
 from x2c_edge.nets.landmarks import LANDMARK_IDS
 from x2c_edge.packs import NetSpec, Pack
@@ -48,8 +48,7 @@ def crops_of(clip: str, pipeline: Pipeline) -> list[FaceCrop]:
 
     NotFoundError if there is no face in it.
     """
-    settings = FollowSettings(crop_size=pipeline.crop_size, crop_scale=pipeline.crop_scale)
-    follower = FaceFollower(LANDMARK_IDS, settings)
+    follower = FaceFollower(LANDMARK_IDS, crop_size=pipeline.crop_size, crop_scale=pipeline.crop_scale)
     source = open_source(SourceSpec(input=clip))
     crops: list[FaceCrop] = []
     number = 0

@@ -20,6 +20,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ from x2c_edge.face.crop_geometry import Square, affine_square, eye_roll, landmar
 from x2c_edge.face.detect import FaceBox, FaceSearch, Pass, haar_passes
 from x2c_edge.face.steady import SteadySquare
 from x2c_edge.frames import FaceCrop, Frame
+from x2c_edge.within import Within
 
 Array = NDArray[np.float64]
 
@@ -50,8 +52,7 @@ _LEAST_VISIBLE = 0.35  # of the box, inside the frame
 
 @dataclass(frozen=True, slots=True)
 class FollowSettings:
-    """crop_size (pixels) and crop_scale (side of the crop in longer sides of the landmarks' box) are the
-    network's, from its pack. Presence and sizes as below; times in seconds.
+    """Presence and sizes as below; times in seconds.
 
     enter: presence that a newly found face must have, twice. keep: below it, or with implausible
     landmarks, an update counts as a miss. lost_after: misses in a row that end the following.
@@ -61,26 +62,28 @@ class FollowSettings:
     stale: a gap between frames after which the old crop is not used any more.
     """
 
-    crop_size: int = 128
-    crop_scale: float = 1.4
-    enter: float = 0.6
-    keep: float = 0.35
-    lost_after: int = 4
-    smallest: float = 24.0
-    remember: float = 1.0
-    forgive: float = 0.5
-    stale: float = 0.5
+    enter: Annotated[float, Within(0, 1)] = 0.6
+    keep: Annotated[float, Within(0, 1)] = 0.35
+    lost_after: Annotated[int, Within(1, 100)] = 4
+    smallest: Annotated[float, Within(1, 4096)] = 24.0
+    remember: Annotated[float, Within(0, 60)] = 1.0
+    forgive: Annotated[float, Within(0, 60)] = 0.5
+    stale: Annotated[float, Within(0, 60)] = 0.5
 
 
 class FaceFollower:
     """See the module. landmark_ids: the MediaPipe index of each landmark that the network gives, in its
-    order; raises NotFoundError if an eye corner is not among them."""
+    order; raises NotFoundError if an eye corner is not among them. crop_size (pixels) and crop_scale (side of
+    the crop in longer sides of the landmarks' box) are the network's."""
 
     def __init__(
         self,
         landmark_ids: Sequence[int],
         settings: FollowSettings | None = None,
         passes: Sequence[Pass] | None = None,
+        *,
+        crop_size: int = 128,
+        crop_scale: float = 1.4,
     ) -> None:
         missing = sorted({*RIGHT_EYE, *LEFT_EYE} - set(landmark_ids))
         if missing:
@@ -92,6 +95,7 @@ class FaceFollower:
         self._right_eye = [order.index(i) for i in RIGHT_EYE]
         self._left_eye = [order.index(i) for i in LEFT_EYE]
         self._settings = settings or FollowSettings()
+        self._crop_size, self._crop_scale = crop_size, crop_scale
         self._search = FaceSearch(haar_passes() if passes is None else passes)
         self._steady: SteadySquare | None = None
         self._frame_shape = (0, 0)
@@ -151,8 +155,8 @@ class FaceFollower:
             best = max(boxes, key=self._appeal)
             self._steady = SteadySquare(best.square, now)
             self._seen, self._misses, self._score = 0, 0, best.score
-        square = self._steady.at(now).enlarged(self._settings.crop_scale)
-        size = self._settings.crop_size
+        square = self._steady.at(now).enlarged(self._crop_scale)
+        size = self._crop_size
         return FaceCrop(frame, square_affine(square, size), size, self._score)
 
     def update(self, crop: FaceCrop, landmarks: NDArray[np.float64], presence: float) -> bool:
@@ -190,7 +194,7 @@ class FaceFollower:
         right, left = landmarks[self._right_eye].mean(axis=0), landmarks[self._left_eye].mean(axis=0)
         square = landmark_square(landmarks, eye_roll(right, left))
         crop_square = affine_square(crop.affine, crop.size)
-        expected = crop_square.side / self._settings.crop_scale
+        expected = crop_square.side / self._crop_scale
         plausible = (
             square.side >= self._settings.smallest
             and max(square.side / expected, expected / square.side) <= _MOST_ZOOM

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 import numpy as np
 
@@ -15,19 +15,22 @@ from x2c_edge.pipelines.base import Measurement
 from x2c_edge.pipelines.motion import FaceMotion
 from x2c_edge.pipelines.reference import Reference
 from x2c_edge.pipelines.rotation import angles, mean_rotation
+from x2c_edge.within import Within
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationSettings:
     """When a face counts as the driver at rest."""
 
-    seconds: float = 1.0
-    timeout_s: float = 4.0  # of a visible face; then the calmest second so far is taken
-    min_frames: int = 5
-    max_angle_deg: float = 25.0
-    max_wander_deg: float = 2.5
-    max_face_motion: float = 0.12  # standard deviation of any face control over the second
-    min_sharpness: float = 0.05  # faces in sharp clips have 0.07 to 0.15
+    seconds: Annotated[float, Within(0.2, 10)] = 1.0
+    timeout: Annotated[float, Within(1, 600)] = 4.0  # seconds of a visible face; then the calmest is taken
+    min_frames: Annotated[int, Within(1, 1000)] = 5
+    max_angle_deg: Annotated[float, Within(1, 90)] = 25.0
+    max_wander_deg: Annotated[float, Within(0.1, 90)] = 2.5
+    # standard deviation of any face control over the time
+    max_face_motion: Annotated[float, Within(0.01, 1)] = 0.12
+    # faces in sharp clips have 0.07 to 0.15
+    min_sharpness: Annotated[float, Within(0, 1, above=True)] = 0.05
 
 
 LONGEST_GAP_NS: Final = 1_000_000_000  # between two measurements; after a longer one it may be somebody else
@@ -78,7 +81,7 @@ class Calibrator:
                 self._calmest = (restlessness, reference)
         elif not self.hint:
             self.hint = "hold still with a relaxed face"
-        if t_ns - self._first_ns > s.timeout_s * 1e9 and self._calmest is not None:
+        if t_ns - self._first_ns > s.timeout * 1e9 and self._calmest is not None:
             self.rough = True
             return self._calmest[1]
         return None

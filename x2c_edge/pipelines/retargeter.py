@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Annotated, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from x2c_edge.pipelines.base import Measurement
 from x2c_edge.pipelines.calibration import LONGEST_GAP_NS
 from x2c_edge.pipelines.reference import Reference
 from x2c_edge.pipelines.rotation import angles
+from x2c_edge.within import Within
 
 Array = NDArray[np.float64]
 
@@ -33,10 +34,15 @@ _LIDS: Final = list(retarget.LID_CONTROLS)
 
 @dataclass(frozen=True, slots=True)
 class MotionSettings:
-    """gain: multiplies the motion of a group (1 as measured). mirror: swap the robot's sides."""
+    """gain: multiplies the motion of a group (1 as measured). mirror: swap the robot's sides.
 
-    gain: dict[Group, float] = field(default_factory=dict)
+    multiplier: two-stage only, scale the motion by the faces' sizes (docs/spec/liveportrait.md section 6,
+    step 6).
+    """
+
+    gain: dict[Group, Annotated[float, Within(0, 3)]] = field(default_factory=dict)
     mirror: bool = False
+    multiplier: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

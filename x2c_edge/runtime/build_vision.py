@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from x2c_edge.backends.base import Backend
-from x2c_edge.config import Settings
 from x2c_edge.face.detect import yunet_passes
-from x2c_edge.face.follow import FaceFollower, FollowSettings
+from x2c_edge.face.follow import FaceFollower
 from x2c_edge.nets.landmarks import LANDMARK_IDS
 from x2c_edge.packs import Pack
-from x2c_edge.pipelines.calibration import CalibrationSettings
 from x2c_edge.pipelines.neutral import Way, keeper_for
 from x2c_edge.pipelines.people import people_of
 from x2c_edge.pipelines.reference import Reference
-from x2c_edge.pipelines.retargeter import MotionSettings, Retargeter
+from x2c_edge.pipelines.retargeter import Retargeter
 from x2c_edge.runtime.gears import gears_of, open_pipeline
 from x2c_edge.runtime.latency import LatencyBook
+from x2c_edge.runtime.settings import Settings
 from x2c_edge.runtime.trace import Trace
 from x2c_edge.runtime.vision import Vision
 
@@ -51,22 +50,21 @@ def build_vision(
     top = pipelines[gears[0]]
     follower = FaceFollower(
         LANDMARK_IDS,
-        FollowSettings(
-            crop_size=top.crop_size, crop_scale=top.crop_scale, lost_after=settings.face.lost_after
-        ),
+        settings.face,
         yunet_passes(settings.face.detector) if settings.face.detector else None,
+        crop_size=top.crop_size,
+        crop_scale=top.crop_scale,
     )
     names = dict.fromkeys(name for p in pipelines.values() for name in p.plan.names)
     book = LatencyBook((*stages, "locate", *names))
     # Pictures of their own are different people at different moments: nobody's neutral is learnt.
     way: Way = "average" if unrelated and calibration.neutral == "auto" else calibration.neutral
-    held = CalibrationSettings(calibration.seconds, calibration.timeout)
     retargeter = Retargeter(
-        MotionSettings(dict(motion.gain), motion.mirror),
+        motion,
         # The paper's Eq. 6 to the letter has no gain of its own.
         {} if way == "first-frame" else people.gain,
     )
-    keeper = keeper_for(way, people, reference, held)
+    keeper = keeper_for(way, people, reference, calibration)
     return Seeing(
         Vision(follower, pipelines, keeper, retargeter, book, trace, unrelated=unrelated), gears, book
     )

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x2c_edge.backends.open import engines_for, open_backend
-from x2c_edge.config import Settings
 from x2c_edge.errors import BadArgumentError
 from x2c_edge.frames import Expression, Frame
 from x2c_edge.packs import open_pack
 from x2c_edge.runtime.build_vision import build_vision
+from x2c_edge.runtime.settings import Settings
 
 
 class FaceReader:

@@ -6,10 +6,10 @@ import math
 from typing import Final
 
 from x2c_edge.backends.base import Backend
-from x2c_edge.config import Motion
 from x2c_edge.errors import NotFoundError
 from x2c_edge.packs import Pack
 from x2c_edge.pipelines.base import Pipeline
+from x2c_edge.pipelines.retargeter import MotionSettings
 
 # Dearest first: what a pack must hold for a pipeline to be one of its gears.
 PIPELINE_NETS: Final = (("two-stage", "generator"), ("single-stage", "single_stage"))
@@ -45,7 +45,9 @@ def _stated_accuracy(pack: Pack, gear: str) -> float:
     return float(stated) if isinstance(stated, int | float) else -math.inf
 
 
-def open_pipeline(gear: str, pack: Pack, backend: Backend, motion: Motion, keep_face: bool) -> Pipeline:
+def open_pipeline(
+    gear: str, pack: Pack, backend: Backend, motion: MotionSettings, keep_face: bool
+) -> Pipeline:
     """The gear with its nets and buffers. keep_face: measurements bring the generated face, if any."""
     if gear == "two-stage":
         from x2c_edge.pipelines.two_stage import TwoStagePipeline

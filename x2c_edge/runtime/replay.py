@@ -9,10 +9,10 @@ from time import perf_counter_ns
 from typing import Any
 
 from x2c_edge.capture.played import Played
-from x2c_edge.config import Settings
 from x2c_edge.frames import FaceCrop, Frame
 from x2c_edge.record.recorded import Recorded, RecordedFrame
 from x2c_edge.runtime.latency import LatencyBook
+from x2c_edge.runtime.settings import Settings
 from x2c_edge.runtime.steering import Outputs, Steering
 from x2c_edge.runtime.telemetry import Snapshot
 from x2c_edge.runtime.vision import Sight

@@ -9,23 +9,24 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from x2c_edge.capture.base import SourceStatus
-from x2c_edge.config import Limit, Settings
 from x2c_edge.controls import CONTROLS, INDEX, NAMES
 from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import Expression, Frame
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.recorder import RunRecorder
 from x2c_edge.runtime.robot_motions import seen
+from x2c_edge.runtime.settings import Settings
 from x2c_edge.runtime.steering import Outputs, Steering, envelope_of
 from x2c_edge.runtime.vision import Sight
 from x2c_edge.safety.correction import Correction
+from x2c_edge.safety.envelope import Limit
 from x2c_edge.safety.eyelids import limit_lids
 from x2c_edge.safety.lip_limits import limit_lips
 
@@ -108,10 +109,8 @@ def slowed(settings: Settings) -> Settings:
         limit = limits.get(control.name, Limit())
         slow = SLOW * (control.safe_high - control.safe_low)
         slew = min(slow, control.slew if limit.slew is None else limit.slew)
-        limits[control.name] = limit.model_copy(update={"slew": slew})
-    return settings.model_copy(
-        update={"safety": settings.safety.model_copy(update={"limits": limits, "hold_to_run": False})}
-    )
+        limits[control.name] = replace(limit, slew=slew)
+    return replace(settings, safety=replace(settings.safety, limits=limits, hold_to_run=False))
 
 
 class RobotCheck(Steering):

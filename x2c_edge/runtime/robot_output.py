@@ -5,19 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from x2c_edge.capture.base import SourceStatus
-from x2c_edge.config import Settings
 from x2c_edge.controls import N_CONTROLS
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.frames import Expression, Frame
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.mailbox import Mailbox
+from x2c_edge.runtime.settings import Settings
 from x2c_edge.runtime.steering import Outputs, Steering
 from x2c_edge.runtime.vision import Sight
 
@@ -46,8 +46,8 @@ class RobotOutput(Steering):
         """links: one URI or several; None: the settings'. NotFoundError, BadArgumentError as ``run``'s."""
         settings = settings or Settings()
         if links is not None:
-            uris = [links] if isinstance(links, str) else list(links)
-            settings = settings.model_copy(update={"run": settings.run.model_copy(update={"link": uris})})
+            uris = (links,) if isinstance(links, str) else tuple(links)
+            settings = replace(settings, run=replace(settings.run, link=uris))
         super().__init__(settings, Outputs(), None)
         self.source = _Poses()
         self._shown = self.source.shown

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from x2c_edge.backends.open import engines_for, open_backend
 from x2c_edge.capture.base import Source
 from x2c_edge.capture.images import Images
-from x2c_edge.capture.open import SourceSpec, open_source
+from x2c_edge.capture.open import open_source
 from x2c_edge.capture.pacing import Paced
-from x2c_edge.config import Settings
 from x2c_edge.errors import BadArgumentError
 from x2c_edge.packs import open_pack
 from x2c_edge.pipelines.people import people_of
@@ -17,6 +16,7 @@ from x2c_edge.pipelines.reference import Reference
 from x2c_edge.runtime.build_vision import build_vision
 from x2c_edge.runtime.gears import gears_of
 from x2c_edge.runtime.live import nothing_to_follow
+from x2c_edge.runtime.settings import Settings
 from x2c_edge.runtime.steering import Outputs, Steering
 from x2c_edge.runtime.telemetry import Snapshot
 from x2c_edge.runtime.trace import Trace
@@ -96,16 +96,7 @@ class Session(Steering):
 
 
 def _source(settings: Settings, fast: bool) -> Source:
-    capture = settings.capture
-    spec = SourceSpec(
-        camera=capture.camera,
-        input=capture.input,
-        width=capture.width,
-        height=capture.height,
-        fps=capture.fps,
-        pixel_format=capture.format,
-    )
-    source = open_source(spec)
+    source = open_source(settings.capture)
     if fast and source.live:
         source.close()
         raise BadArgumentError("--fast needs a file: a camera has only one speed; use --input FILE")

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from x2c_edge import config
 from x2c_edge.errors import BadArgumentError, NotFoundError
+from x2c_edge.runtime.settings import Settings, load
 from x2c_edge.runtime.steering import envelope_of
 from x2c_edge.toml_text import from_toml, to_toml
 from x2c_edge.whole_file import write_whole
@@ -20,7 +21,7 @@ def tables_of(path: Path) -> Tables:
     """What a settings file says, checked; nothing where there is none."""
     if not path.exists():
         return {}
-    config.load(path)
+    load(path)
     return from_toml(path.read_bytes())
 
 
@@ -43,8 +44,8 @@ def checked(tables: Tables) -> str:
     text = _HEAD + to_toml(tables)
     try:
         text.encode()  # a path may hold bytes that are no text
-        settings = config.Settings.model_validate(tables)
-    except ValueError as error:
+        settings = config.filled(Settings, tables)
+    except (ValueError, BadArgumentError) as error:
         raise BadArgumentError(f"settings: {error}") from None
     envelope_of(settings)
     return text

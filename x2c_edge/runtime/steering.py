@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from x2c_edge import __version__
 from x2c_edge.capture.base import Source
-from x2c_edge.config import Settings
 from x2c_edge.controls import GROUPS
 from x2c_edge.errors import BadArgumentError, FaultError, NotFoundError, UserError
 from x2c_edge.links.base import Link
@@ -24,12 +23,11 @@ from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.live import LiveRun
 from x2c_edge.runtime.operator import Operator
 from x2c_edge.runtime.recorder import Recorder, RunRecorder
+from x2c_edge.runtime.settings import Settings
 from x2c_edge.runtime.telemetry import Snapshot, as_dict
 from x2c_edge.runtime.vision import NO_FACE, Eyes
 from x2c_edge.safety.correction import Correction
 from x2c_edge.safety.envelope import Envelope
-from x2c_edge.safety.one_euro import OneEuroSettings, SmoothingSettings
-from x2c_edge.safety.settings import SupervisorSettings
 from x2c_edge.safety.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -305,15 +303,4 @@ def envelope_of(settings: Settings) -> Envelope:
 
 def supervisor_of(settings: Settings) -> Supervisor:
     """The one supervisor of a run, whose commands go to every link."""
-    safety, envelope = settings.safety, envelope_of(settings)
-    default = SmoothingSettings()
-    filters = {group: getattr(default, group) for group in GROUPS}
-    for group, f in safety.smoothing.items():
-        filters[group] = OneEuroSettings(f.min_cutoff, f.beta, f.d_cutoff)
-    return Supervisor(
-        SupervisorSettings(
-            hold_after=safety.hold_after, neutral_after=safety.neutral_after, ease=safety.ease
-        ),
-        envelope,
-        SmoothingSettings(**filters),
-    )
+    return Supervisor(settings.safety, envelope_of(settings), settings.safety.smoothing)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +23,14 @@ def frozen(values: ArrayLike) -> NDArray[np.float64]:
     array = np.array(values, dtype=np.float64)
     array.flags.writeable = False
     return array
+
+
+@dataclass(frozen=True, slots=True)
+class ControlCorrection:
+    """How one control of this robot differs: direction, and rest in paper units."""
+
+    sign: Literal[-1, 1] = 1
+    offset: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,6 +24,15 @@ from x2c_edge.safety.eyelids import limit_lids, pinned_lids
 from x2c_edge.safety.lip_limits import limit_lips, pinned_lips
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Narrows one control, in paper units (radians for angles; slew per second). None: as it is."""
+
+    low: float | None = None
+    high: float | None = None
+    slew: float | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Envelope:
     """Ranges and speeds, each (30,) float64, read-only, paper units (slew per second), as the robot is told.

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from x2c_edge.controls import N_CONTROLS, indices
 from x2c_edge.errors import BadArgumentError
+from x2c_edge.within import Within
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +27,9 @@ class OneEuroSettings:
     lags less in motion. d_cutoff: Hz, smoothing of the speed that beta multiplies.
     """
 
-    min_cutoff: float
-    beta: float
-    d_cutoff: float = 1.0
+    min_cutoff: Annotated[float, Within(1e-3, 1e6)]
+    beta: Annotated[float, Within(0, 1e6)]
+    d_cutoff: Annotated[float, Within(1e-3, 1e6)] = 1.0
 
     def __post_init__(self) -> None:
         for name, lowest in (("min_cutoff", 1e-3), ("beta", 0.0), ("d_cutoff", 1e-3)):

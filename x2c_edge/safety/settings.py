@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from typing import Annotated
 
 from x2c_edge.errors import BadArgumentError
+from x2c_edge.within import Within
 
 
 @dataclass(frozen=True, slots=True)
 class SupervisorSettings:
-    """Times in seconds; what they are for is in docs/spec/safety.md (R numbers).
+    """What a settings file may say only makes the robot calmer, or tells a fault sooner. Three are for the
+    operator to widen too: how patient a run is with its camera (hold_after, neutral_after), and a held
+    blink (R14).
+
+    Times in seconds; what they are for is in docs/spec/safety.md (R numbers).
 
     hold_after, neutral_after: age of the newest expression at which the pose is held, and left.
     face_lost_hold: how long the pose is held when the face is lost (R5).
@@ -24,25 +30,25 @@ class SupervisorSettings:
     lids_closed_longest: R14. extremes_allowed, extremes_kept: R8.
     """
 
-    hold_after: float = 0.15
-    neutral_after: float = 1.5
-    face_lost_hold: float = 0.3
-    ease: float = 1.0
-    blend: float = 0.3
-    soft_start: float = 0.6
-    replace_at_most: int = 3
-    replace_for: float = 0.2
-    nonfinite_fault: float = 1.0
-    link_errors: int = 5
-    link_errors_within: float = 2.0
-    dead_band_deg: float = 0.3
-    lids_closed_below: float = 0.05
-    lids_closed_longest: float = 1.5
-    extremes_allowed: float = 1.0
-    extremes_kept: float = 5.0
+    hold_after: Annotated[float, Within(0, 5, above=True)] = 0.15
+    neutral_after: Annotated[float, Within(0, 60, above=True)] = 1.5
+    face_lost_hold: Annotated[float, Within(0, 0.3)] = 0.3
+    ease: Annotated[float, Within(0.1, 10)] = 1.0
+    blend: Annotated[float, Within(0.3, 10)] = 0.3
+    soft_start: Annotated[float, Within(0.6, 10)] = 0.6
+    replace_at_most: Annotated[int, Within(0, 3)] = 3
+    replace_for: Annotated[float, Within(0, 0.2)] = 0.2
+    nonfinite_fault: Annotated[float, Within(0, 1)] = 1.0
+    link_errors: Annotated[int, Within(1, 5)] = 5
+    link_errors_within: Annotated[float, Within(2, 600)] = 2.0
+    dead_band_deg: Annotated[float, Within(0.3, 10)] = 0.3
+    lids_closed_below: Annotated[float, Within(0.05, 0.5)] = 0.05
+    lids_closed_longest: Annotated[float, Within(0.2, 10)] = 1.5
+    extremes_allowed: Annotated[float, Within(0, 1)] = 1.0
+    extremes_kept: Annotated[float, Within(5, 600)] = 5.0
 
     def __post_init__(self) -> None:
-        for item in fields(self):
+        for item in fields(SupervisorSettings):
             value = getattr(self, item.name)
             if not math.isfinite(value) or value < 0:
                 raise BadArgumentError(f"safety {item.name}: {value} is not allowed; use a number from 0 up")
