@@ -60,6 +60,8 @@ class Peer:
     def __init__(self, folder: Path, uri: str, fault: str = "") -> None:
         self.scheme = uri.partition(":")[0]
         self.file = folder / f"{self.scheme}.arrived"
+        self._arrived: list[Arrived] = []
+        self._read = 0
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("wire_peer.py")), uri, str(self.file), fault],
             env=environment(folder), stdout=subprocess.PIPE, text=True,
@@ -71,8 +73,11 @@ class Peer:
 
     def arrived(self) -> list[Arrived]:
         """Everything so far."""
-        lines = [json.loads(line) for line in _whole_lines(self.file)]
-        return [Arrived(line["t_ns"], line["flags"], np.array(line["values"])) for line in lines]
+        new = _whole_lines(self.file, self._read)
+        self._read += sum(len(line) + 1 for line in new)
+        for line in map(json.loads, new):
+            self._arrived.append(Arrived(line["t_ns"], line["flags"], np.array(line["values"])))
+        return list(self._arrived)
 
     def close(self) -> None:
         self.process.kill()

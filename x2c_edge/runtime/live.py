@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 import threading
 import time
 from collections import deque
@@ -21,6 +19,7 @@ from x2c_edge.runtime.governor import Governor
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.mailbox import Mailbox
 from x2c_edge.runtime.operator import Operator
+from x2c_edge.runtime.priority import preferred
 from x2c_edge.runtime.recorder import RunRecorder
 from x2c_edge.runtime.tick import TickClock
 from x2c_edge.runtime.vision import Eyes, Sight, tell
@@ -30,7 +29,6 @@ READ_TIMEOUT_S: Final = 0.1
 TELEMETRY_PERIOD_S: Final = 0.25
 LINK_CHECK_EVERY: Final = 6  # ticks
 CLOSE_TIMEOUT_S: Final = 1.0
-SWITCH_INTERVAL_S: Final = 0.002  # Python's 5 ms is a third of a tick
 
 
 class LiveRun:
@@ -91,7 +89,8 @@ class LiveRun:
         for worker in workers:
             worker.start()
         try:
-            self._actuate()
+            with preferred():
+                self._actuate()
         finally:
             self._stopping.set()
             self._finished.set()
@@ -189,7 +188,6 @@ class LiveRun:
 
     def _actuate(self) -> None:
         """The tick. Deadlines are absolute: a late tick does not push the next ones back."""
-        _prefer_this_thread()
         supervisor, book = self._supervisor, self._book
         tick, start_ns = 0, time.monotonic_ns()
         clock = self._clock
@@ -264,19 +262,6 @@ class LiveRun:
             self._book.note_gear(self._governor.gear, time.monotonic_ns())
             if self._on_telemetry is not None:
                 self._on_telemetry()
-
-
-def _prefer_this_thread() -> None:
-    """Ask the system to run the tick first; allowed for root and on tuned boards only.
-
-    The tick works for some 100 us every 16 ms, so real-time priority cannot starve anything. Without the
-    right to that, a nicer thread is the next best. And whoever holds the interpreter lets go of it soon.
-    """
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    with contextlib.suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -10)
-    with contextlib.suppress(OSError, AttributeError):
-        os.sched_setscheduler(threading.get_native_id(), os.SCHED_RR, os.sched_param(1))
 
 
 def nothing_to_follow(source: Source, frames: int, advice: str = "") -> NotFoundError:
