@@ -24,7 +24,7 @@ from x2c_edge.controls import HIGH, INDEX, LOW, N_CONTROLS, NAMES, NEUTRAL, SAFE
 from x2c_edge.nets import keypoints
 from x2c_edge.robot.deform import HEAD_PIVOT, Deformer
 from x2c_edge.robot.face import LOOK_AT, PORTRAIT, VIEW_HEIGHT
-from x2c_edge.robot.head_mesh import EYE_CENTRE
+from x2c_edge.robot.head_shape import EYE_CENTRE
 
 Array = NDArray[np.float64]
 

@@ -15,17 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from x2c_edge.controls import INDEX, N_CONTROLS, NEUTRAL
-from x2c_edge.robot.head_mesh import (
-    EYE_CENTRE,
-    LIP_ROWS,
-    MOUTH_HALF,
-    MOUTH_V,
-    HeadMesh,
-    Skin,
-    bell,
-    build_head,
-    smoothstep,
-)
+from x2c_edge.robot.head_mesh import LIP_ROWS, HeadMesh, Skin, build_head
+from x2c_edge.robot.head_shape import EYE_CENTRE, MOUTH_HALF, MOUTH_V, bell, smoothstep
 
 Array = NDArray[np.float64]
 Float = NDArray[np.float32]

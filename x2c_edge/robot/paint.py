@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x2c_edge.robot.atlas import BLOCKS, HEIGHT, SKIN_SIZE, WIDTH, skin_grid
-from x2c_edge.robot.head_mesh import MOUTH_V, bell, profile, smoothstep
+from x2c_edge.robot.head_shape import MOUTH_V, bell, profile, smoothstep
 
 Array = NDArray[np.float64]
 

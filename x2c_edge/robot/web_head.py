@@ -18,7 +18,7 @@ from x2c_edge.controls import INDEX, NAMES, NEUTRAL
 from x2c_edge.robot import deform
 from x2c_edge.robot.atlas import HEIGHT, WIDTH
 from x2c_edge.robot.face import DISTANCE, LOOK_AT, VIEW_HEIGHT, Scene
-from x2c_edge.robot.head_mesh import EYE_CENTRE
+from x2c_edge.robot.head_shape import EYE_CENTRE
 from x2c_edge.robot.paint import paint
 
 _ALIGN: Final = 4
