@@ -96,6 +96,7 @@ def test_controls_are_the_cpu_s(pack, crops, monkeypatch, half: bool, tolerance:
     assert backend.device == f"card, PyTorch {'fp16' if half else 'fp32'}"
 
 
+@pytest.mark.slow  # half precision on a CPU: 25 s
 def test_the_default_pack_in_fp16(real_pack: str, portrait: np.ndarray, monkeypatch: pytest.MonkeyPatch):
     """Two of its nets look twice and take float32 pixels between nets that do not."""
     found = packs.open_pack(real_pack)

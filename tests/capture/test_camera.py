@@ -95,7 +95,7 @@ def with_camera(fake_library: Path, tmp_path: Path):
         ("MJPG,YUYV 1280 720 mono 0", "width=640, height=480", "YUYV", "YUYV", [480, 640, 2]),
         ("YUYV 640 480 mono 0", "", "YUYV", "YUYV", [480, 640, 2]),
         ("NV12 640 480 mono 0", "", "NV12", "NV12", [720, 640]),
-        ("MJPG,NV12 640 480 mono 0", "pixel_format='NV12'", "NV12", "NV12", [720, 640]),
+        ("MJPG,NV12 640 480 mono 0", "format='NV12'", "NV12", "NV12", [720, 640]),
         ("GREY 640 480 mono 0", "", "BGR", "BGR", [480, 640, 3]),
     ],
 )
@@ -209,7 +209,7 @@ def test_a_format_that_the_camera_lacks_is_refused(with_camera):
         "YUYV 640 480 mono 0",
         """
 try:
-    open_source(SourceSpec(camera=str(device), pixel_format="MJPG"))
+    open_source(SourceSpec(camera=str(device), format="MJPG"))
 except UserError as error:
     print(json.dumps([type(error).__name__, str(error)]))
 """,

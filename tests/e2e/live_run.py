@@ -31,6 +31,17 @@ def free_port(kind: int = socket.SOCK_STREAM) -> int:
         return int(one.getsockname()[1])
 
 
+def wait_for_port(port: int, patience_s: float = 60.0) -> None:
+    """Until a server listens there: a browser that comes too early shows an error for ever."""
+    until = time.monotonic() + patience_s
+    while True:
+        with socket.socket() as one:
+            if one.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert time.monotonic() < until, f"nobody listens on port {port}"
+        time.sleep(0.05)
+
+
 def environment(folder: Path) -> dict[str, str]:
     """With a runtime folder of the test's own."""
     runtime = Path("/tmp") / f"x2c-test-{os.getpid()}-{abs(hash(folder)) % 10**6}"

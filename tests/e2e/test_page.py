@@ -13,7 +13,16 @@ import pytest
 
 from tests.browser import Browser, Tab, chromium
 from tests.command_lines import check_safe
-from tests.e2e.live_run import LATE_S, Peer, TerminalRun, followed_after, free_port, ticks_allowed, values_of
+from tests.e2e.live_run import (
+    LATE_S,
+    Peer,
+    TerminalRun,
+    followed_after,
+    free_port,
+    ticks_allowed,
+    values_of,
+    wait_for_port,
+)
 from tests.record.recordings import smooth, write
 from x2c_edge.controls import NEUTRAL
 from x2c_edge.frames import Flag
@@ -55,6 +64,7 @@ class Shown:
         return TerminalRun(self.folder, "replay", self.recording, *links, *self.more)
 
     def open(self, browser: Browser, token: str = TOKEN) -> Tab:
+        wait_for_port(self.port)
         tab = browser.open(f"{self.url}#{token}", width=700, height=500)
         tab.wait("window.page && page.commands > 5 && page.role")
         return tab
@@ -262,6 +272,7 @@ def test_the_simulator_shows_what_it_received(tmp_path: Path, recording: Path, b
     run = TerminalRun(tmp_path, "replay", recording, "--link", f"udp://127.0.0.1:{udp}")
     try:
         run.wait_for("FOLLOWING")
+        wait_for_port(port)
         tab = browser.open(f"http://127.0.0.1:{port}/", width=700, height=500)
         tab.wait("window.page && document.getElementById('state').dataset.state === 'ACTIVE'")
         tab.wait("page.values && document.querySelectorAll('.bar.away').length > 5")

@@ -186,6 +186,7 @@ def test_stitching_and_retargeting(golden, stitching_net):
         golden.check("stitching", f"{name}_delta", net(torch.from_numpy(row)).reshape(-1, 21, 3))
 
 
+@pytest.mark.slow  # as for the generator
 def test_warping(golden, warping_net):
     data, net = golden.arrays("warping"), warping_net
     feature = golden.input("warping/feature_3d", (1, 32, 16, 64, 64), data["feature_3d.head"])

@@ -239,7 +239,7 @@ def test_answers_in_degrees_become_paper_units(pairs: ArrayPairs):
 
 def test_a_file_that_is_no_trained_network(tmp_path: Path, pairs: ArrayPairs):
     path = tmp_path / "net.json"
-    with pytest.raises(NotFoundError, match=r"net\.json: No such file.*tools\.train_mapping"):
+    with pytest.raises(NotFoundError, match=r"net\.json: No such file.*tools\.train\.mapping"):
         load_trained(path)
     path.write_text('{"format": "another"}')
     with pytest.raises(NotFoundError, match='its "format" is not'):

@@ -90,7 +90,7 @@ def test_a_picture_that_is_none(published):
 
 
 def test_folders_and_splits_that_are_none(tmp_path, published):
-    with pytest.raises(NotFoundError, match=r"make a set: python -m tools\.make_dataset"):
+    with pytest.raises(NotFoundError, match=r"make a set: python -m tools\.dataset\.make_dataset"):
         PairDataset(tmp_path / "nowhere", "train")
     with pytest.raises(BadArgumentError, match="'train' or 'test', not 'val'"):
         PairDataset(published, "val", "random")
