@@ -9,6 +9,7 @@ from tools.dataset import face_dataset as data
 from tools.train import measure_people
 from x2c_edge import packs
 from x2c_edge.controls import INDEX, N_CONTROLS
+from x2c_edge.errors import NotFoundError
 from x2c_edge.pipelines.people import people_of
 
 NAMES = [f"{name}{side}" for name in measure_people.CALM for side in ("Left", "Right")]
@@ -68,3 +69,8 @@ def test_a_pack_is_measured_and_written(calm: data.FaceSet, small_pack: Path):
     assert packs.verify(again) == []
     np.testing.assert_allclose(people_of(again).rest, people.rest, atol=1e-5)
     assert set(people.gain) == {"single-stage"}
+
+
+def test_a_set_without_anybody_at_rest_is_said(faces: data.FaceSet, small_pack: Path) -> None:
+    with pytest.raises(NotFoundError, match="fewer than two people"):
+        measure_people.measure(packs.open_pack(str(small_pack)), faces, faces)

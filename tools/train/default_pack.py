@@ -27,7 +27,7 @@ from tools.dataset import face_dataset as data
 from tools.dataset.make_dataset import Settings, make_dataset
 from tools.dataset.pair_dataset import PairDataset, Split
 from tools.dataset.pair_shards import written_beside
-from tools.dataset.robot_pairs import RobotPairs, cached, render
+from tools.dataset.robot_pairs import RobotPairs, cached, people, render
 from tools.evaluate import two_stage_report
 from tools.train import distil_single_stage, measure_people
 from tools.train import motion as train_motion
@@ -224,8 +224,8 @@ def main(
         "single_stage": own.get("single_stage", own),
     }
     pack = write_pack(out, nets, command, accuracy)
-    people = measure_people.measure(pack, data.load("train", folder), data.load("val", folder), threads)
-    pack = measure_people.write(pack, people)
+    at_rest = measure_people.measure(pack, data.load("train", folder), data.load("val", folder), threads)
+    pack = measure_people.write(pack, at_rest)
     report = two_stage_report.evaluate(pack, data.load("test", folder))
     print(report.table())
     packs.write_manifest(replace(pack, accuracy=accuracy | {"two_stage": report.to_manifest()}))

@@ -25,6 +25,7 @@ from tools.evaluate.two_stage_report import absolute, average_neutral, measured
 from x2c_edge import packs, retarget
 from x2c_edge.backends.open import open_backend
 from x2c_edge.controls import N_CONTROLS, NEUTRAL, TWIN
+from x2c_edge.errors import NotFoundError
 from x2c_edge.pipelines.motion import FaceMotion
 from x2c_edge.pipelines.people import People
 from x2c_edge.pipelines.reference import Reference
@@ -98,6 +99,10 @@ def measure(pack: packs.Pack, train: data.FaceSet, val: data.FaceSet, threads: i
 
     backend = open_backend("torch", threads)
     calm, everybody = np.flatnonzero(at_rest(train)), np.arange(len(val.images))
+    if len(np.unique(train.identity_id[calm])) < 2:
+        raise NotFoundError(
+            "fewer than two people of the train split are at rest; give a set with more faces"
+        )
     single = SingleStagePipeline(pack, backend)
     seen = np.stack([m.values for m in measured(single, train, calm)])
     rest, between, within = rests(seen, train.identity_id[calm])
