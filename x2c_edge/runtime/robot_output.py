@@ -38,7 +38,7 @@ class RobotOutput(Steering):
     """Drives the links from a thread of its own, between ``with`` and its end.
 
     Whatever it is shown leaves within range, speed and combination limits. A program that shows nothing for
-    half a second (``safety.hold_after``) is taken for dead: the face holds, then eases to neutral. The end
+    0.15 s (``safety.hold_after``) is taken for dead: the face holds, then eases to neutral. The end
     eases to neutral, too. ``operator`` stops and resumes; ``snapshot`` tells how it goes.
     """
 
