@@ -7,18 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
 from tools.dataset.pair_shards import written_beside
 from tools.train.mapping_training import Trained
 from x2c_edge import packs
+from x2c_edge.convert.trained_mapping import FORMAT, read_trained
 from x2c_edge.errors import NotFoundError
-from x2c_edge.nets.arch import config_from_manifest, config_to_manifest
-from x2c_edge.nets.mapping import MappingNetwork
-
-FORMAT = "x2c-edge mapping 1"
+from x2c_edge.nets.arch import config_to_manifest
 
 
 def save_trained(path: Path, trained: Trained) -> None:
@@ -52,30 +48,5 @@ def save_trained(path: Path, trained: Trained) -> None:
 
 def load_trained(path: Path) -> Trained:
     """Inverse of ``save_trained``. NotFoundError in one line for anything that is missing or does not fit."""
-    try:
-        content = json.loads(path.read_text())
-        if content.get("format") != FORMAT:
-            raise ValueError(f'its "format" is not {FORMAT!r}')
-        file = path.with_name(str(content["file"]))
-        if packs.sha256_of(file) != content["sha256"]:
-            raise ValueError(f"{file.name} is not the one that it was written with")
-        picture = packs.NetInput(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in content["input"].items()}
-        )
-        with torch.device("meta"):
-            net = MappingNetwork(config_from_manifest("mapping", content["net"]))
-        net.load_state_dict(load_file(file), assign=True)
-    except OSError as error:
-        raise NotFoundError(
-            f"{error.filename}: {error.strerror}; train one: python -m tools.train.mapping"
-        ) from None
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
-        line = str(error).splitlines()[0]
-        raise NotFoundError(f"{path}: not a trained mapping network ({line}); train it again") from None
-    return Trained(
-        net.eval().requires_grad_(False),
-        picture,
-        dict(content["recipe"]),
-        str(content["trained_by"]),
-        dict(content["accuracy"]),
-    )
+    found = read_trained(path)
+    return Trained(found.net, found.picture, found.recipe, found.trained_by, found.accuracy)

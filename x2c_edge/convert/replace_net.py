@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-
 from x2c_edge import packs
 from x2c_edge.backends.cpu_engine import GRAPH
 from x2c_edge.convert.checkpoints import saved_net
 from x2c_edge.convert.pack_graphs import add_graphs
+from x2c_edge.convert.trained_mapping import read_trained
 from x2c_edge.errors import BadArgumentError, NotFoundError
-from x2c_edge.nets.arch import config_from_manifest, unloaded
 from x2c_edge.nets.published import stored
 
-TRAINED_MAPPING: Final = "x2c-edge mapping 1"  # what tools.train.mapping writes
 STATED: Final = {"mapping": "mapping_mae", "single_stage": "single_stage"}  # a net's own part of the accuracy
 
 
@@ -102,29 +97,10 @@ def _from_pack(net: str, folder: Path) -> Found:
 def _from_mapping(net: str, path: Path) -> Found:
     if net != "mapping":
         raise BadArgumentError(f"{path}: for '{net}' give the folder of a pack that has one")
-    try:
-        content = json.loads(path.read_text())
-        if content.get("format") != TRAINED_MAPPING:
-            raise ValueError(f'its "format" is not {TRAINED_MAPPING!r}')
-        file = path.with_name(str(content["file"]))
-        if packs.sha256_of(file) != content["sha256"]:
-            raise ValueError(f"{file.name} is not the one that it was written with")
-        picture: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in content["input"].items()
-        }
-        config = config_from_manifest("mapping", content["net"])
-        module = unloaded("mapping", config)
-        module.load_state_dict(load_file(file), assign=True)
-        weights = stored(module.eval(), half=True)
-        taken, options = packs.NetInput(**picture), {"angle_unit": content["angle_unit"]}
-        accuracy, trained_by = dict(content["accuracy"]), str(content["trained_by"])
-    except OSError as error:
-        raise NotFoundError(f"{error.filename}: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NotFoundError(f"{path}: not a trained mapping network ({line}); train it again") from None
+    trained = read_trained(path)
+    weights, options = stored(trained.net, half=True), {"angle_unit": trained.angle_unit}
 
     def put(folder: Path) -> packs.NetSpec:
-        return saved_net(folder, "mapping", weights, config, taken, options)
+        return saved_net(folder, "mapping", weights, trained.net.config, trained.picture, options)
 
-    return put, accuracy, trained_by
+    return put, trained.accuracy, trained.trained_by
