@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from x2c_edge.backends.open import engines_for, open_backend
 from x2c_edge.errors import BadArgumentError
 from x2c_edge.frames import Expression, Frame
-from x2c_edge.packs import open_pack
-from x2c_edge.runtime.build_vision import build_vision
+from x2c_edge.runtime.build_vision import build_vision, choose, open_device
 from x2c_edge.runtime.settings import Settings
 
 
@@ -22,10 +20,9 @@ class FaceReader:
     def __init__(self, settings: Settings | None = None, *, unrelated: bool = False) -> None:
         """unrelated: every frame is a picture of its own, read absolutely; nothing is followed or learnt."""
         settings = settings or Settings()
-        run, pack = settings.run, open_pack(settings.run.pack)
-        engines_for(run.backend, pack)
-        backend = open_backend(run.backend, run.threads or None, bf16=run.precision == "bf16", pack=pack)
-        self._seeing = build_vision(settings, pack, backend, unrelated=unrelated)
+        chosen = choose(settings)
+        backend = open_device(settings, chosen.pack)
+        self._seeing = build_vision(settings, chosen, backend, unrelated=unrelated)
         self.gear = self._seeing.gears[0]
         self.device = f"{backend.name} on {backend.device}"
 
@@ -57,5 +54,5 @@ class PictureReader:
             )
         self._seq += 1
         # A copy: vision tells a new picture by its array.
-        expression = self._reader.read(Frame(self._seq, self._seq, np.ascontiguousarray(picture).copy()))
+        expression = self._reader.read(Frame(self._seq, self._seq, picture.copy(order="C")))
         return None if expression is None else expression.values

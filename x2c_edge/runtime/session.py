@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from x2c_edge.backends.open import engines_for, open_backend
 from x2c_edge.capture.base import Source
 from x2c_edge.capture.images import Images
 from x2c_edge.capture.open import open_source
 from x2c_edge.capture.pacing import Paced
 from x2c_edge.errors import BadArgumentError
-from x2c_edge.packs import open_pack
-from x2c_edge.pipelines.people import people_of
-from x2c_edge.pipelines.reference import Reference
-from x2c_edge.runtime.build_vision import build_vision
-from x2c_edge.runtime.gears import gears_of
+from x2c_edge.runtime.build_vision import build_vision, choose, open_device
 from x2c_edge.runtime.live import nothing_to_follow
 from x2c_edge.runtime.settings import Settings
 from x2c_edge.runtime.steering import Outputs, Steering
@@ -31,31 +26,21 @@ class Session(Steering):
         self, settings: Settings, outputs: Outputs, on_snapshot: Callable[[Snapshot], None] | None = None
     ) -> None:
         super().__init__(settings, outputs, on_snapshot)
-        run, calibration = settings.run, settings.calibration
-        if calibration.reference:
-            Reference.load(calibration.reference)  # one that cannot be used is said before anything opens
-        self.pack = open_pack(run.pack)
-        engines_for(run.backend, self.pack)  # engines that do not fit are found before any device opens
-        people_of(self.pack)
-        gears_of(self.pack, run.pipeline)
+        chosen = choose(settings)  # before anything opens
+        self.pack = chosen.pack
         source = _source(settings, outputs.fast)
         pictures = isinstance(source, Images) and source.unrelated
         self.source = source if source.live or outputs.fast else Paced(source)
         try:
             # Before the network is loaded: a robot needs its time to answer, and goes to neutral meanwhile.
             self._open_links()
-            backend = open_backend(
-                run.backend,
-                run.threads or None,
-                bf16=run.precision == "bf16",
-                pack=self.pack,
-                per_step=outputs.per_step or outputs.trace is not None,
-            )
+            per_step = outputs.per_step or outputs.trace is not None
+            backend = open_device(settings, self.pack, per_step=per_step)
             self.device = f"{backend.name} on {backend.device}"
             self._trace = Trace() if outputs.trace is not None else None
             seeing = build_vision(
                 settings,
-                self.pack,
+                chosen,
                 backend,
                 stages=("read",) if outputs.fast else ("queue",),
                 unrelated=pictures,
