@@ -7,7 +7,6 @@ of its own finds it; that one makes messages of it and lets the server's process
 from __future__ import annotations
 
 import importlib.util
-import threading
 import time
 from collections import deque
 from typing import Any, Final
@@ -31,6 +30,7 @@ from x2c_edge.record.messages import (
 )
 from x2c_edge.record.side_by_side import to_bgr
 from x2c_edge.runtime.seen import seen_in
+from x2c_edge.runtime.server_feed import ServerFeed
 from x2c_edge.runtime.server_link import ServerLink, Word
 from x2c_edge.runtime.vision import Sight
 
@@ -67,24 +67,20 @@ class FoxgloveLink(ServerLink):
         self.wanted = frozenset()
 
 
-class FoxgloveFeed:
-    """One run's feed. Made before the links open, so that a taken port is found early; then ``start``ed."""
+class FoxgloveFeed(ServerFeed):
+    """One run's feed; ``start`` begins it."""
 
     def __init__(self, address: str) -> None:
         self.link = FoxgloveLink(address)
+        super().__init__(self.link, "foxglove", PERIOD_S, PICTURE_S)
         self._waiting: deque[Command | Seen] = deque(maxlen=_WAITING)
-        self._sight: Sight | None = None
         self._topics: list[str] = []
         self._epoch_ns = time.time_ns() - time.monotonic_ns()
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="foxglove", daemon=True)
-        self.failure: NotFoundError | None = None  # a viewer that is lost ends no run
 
     def start(self, *, generated: bool) -> None:
         """Serve from now on. generated: there will be faces of the two-stage pipeline."""
         self._topics = [topic for topic in TOPICS if generated or topic != ROBOT_FACE]
-        self.link.start(foxglove_messages.hello([(topic, *TOPICS[topic]) for topic in self._topics]))
-        self._thread.start()
+        self._begin(foxglove_messages.hello([(topic, *TOPICS[topic]) for topic in self._topics]))
 
     # --- the run's threads ------------------------------------------------------------------------
 
@@ -101,26 +97,7 @@ class FoxgloveFeed:
         if CAMERA in wanted or ROBOT_FACE in wanted:
             self._sight = sight
 
-    def close(self) -> None:
-        """The run is over."""
-        self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join(2.0)
-        self.link.close()
-
     # --- the feed's thread ------------------------------------------------------------------------
-
-    def _work(self) -> None:
-        next_picture = 0.0
-        while not self._closing.wait(PERIOD_S):
-            self._tell_waiting()
-            now = time.monotonic()
-            sight = self._sight
-            if sight is not None and now >= next_picture:
-                next_picture = now + PICTURE_S
-                self._sight = None
-                self._tell_pictures(sight)
-        self._tell_waiting()
 
     def _tell_waiting(self) -> None:
         while self._waiting:

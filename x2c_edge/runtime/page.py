@@ -6,19 +6,19 @@ turns it into messages and lets the page's process have them.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from x2c_edge.controls import GROUPS
-from x2c_edge.errors import NotFoundError, UserError
+from x2c_edge.errors import UserError
 from x2c_edge.frames import Command
 from x2c_edge.monitor import feed
 from x2c_edge.record.side_by_side import to_bgr
 from x2c_edge.runtime.operator import REQUESTS, Operator
 from x2c_edge.runtime.page_link import PageLink
+from x2c_edge.runtime.server_feed import ServerFeed
 from x2c_edge.runtime.vision import Sight
 
 PERIOD_S: Final = 1 / 30
@@ -38,21 +38,19 @@ class Player(Protocol):
         """{"pause": bool}, {"step": frames} or {"speed": factor}."""
 
 
-class RunPage:
-    """One run's page. Made before the links open, so that a taken port is found early; then ``start``ed."""
+class RunPage(ServerFeed):
+    """One run's page; ``start`` begins it."""
 
     def __init__(self, address: str, operator: Operator) -> None:
         self.link = PageLink(address, self._obey)
+        super().__init__(self.link, "page", PERIOD_S, PICTURE_S)
         self._operator = operator
         self._commands: deque[feed.Row] = deque(maxlen=_WAITING)
-        self._sight: Sight | None = None
         self._last_frame: int | None = None
         self._snapshot: Facts = dict
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="page", daemon=True)
+        self._next_snapshot = 0.0
         self.retune: Retune | None = None
         self.player: Player | None = None
-        self.failure: NotFoundError | None = None  # a page that is lost ends no run
         # For the log: what was last told of.
         self._told: dict[str, str] = {}
         self._told_requests = 0.0
@@ -76,8 +74,7 @@ class RunPage:
             "play": self.player is not None,
             "hold": self._operator.hold_to_run,
         }
-        self.link.start(feed.hello(facts | {"can": can}))
-        self._thread.start()
+        self._begin(feed.hello(facts | {"can": can}))
 
     # --- the run's threads ------------------------------------------------------------------------
 
@@ -95,33 +92,17 @@ class RunPage:
         if self.link.looking:
             self._sight = sight
 
-    def close(self) -> None:
-        """The run is over."""
-        self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join(2.0)
-        self.link.close()
-
     # --- the page's thread ------------------------------------------------------------------------
 
-    def _work(self) -> None:
-        next_snapshot = next_picture = 0.0
-        while not self._closing.wait(PERIOD_S):
-            self._tell_commands()
-            now = time.monotonic()
-            if now >= next_snapshot:
-                next_snapshot = now + SNAPSHOT_S
-                facts = self._snapshot()
-                self.link.send(feed.snapshot(facts))
-                self._tell_changes(facts)
-            sight = self._sight
-            if sight is not None and now >= next_picture:
-                next_picture = now + PICTURE_S
-                self._sight = None
-                self._tell_pictures(sight)
-        self._tell_commands()
+    def _tell_news(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_snapshot:
+            self._next_snapshot = now + SNAPSHOT_S
+            facts = self._snapshot()
+            self.link.send(feed.snapshot(facts))
+            self._tell_changes(facts)
 
-    def _tell_commands(self) -> None:
+    def _tell_waiting(self) -> None:
         rows: list[feed.Row] = []
         while self._commands:
             rows.append(self._commands.popleft())
