@@ -1,4 +1,7 @@
 import math
+import re
+from dataclasses import astuple
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ from x2c_edge.controls import GROUPS, NEUTRAL, indices
 from x2c_edge.errors import BadArgumentError
 from x2c_edge.safety.one_euro import OneEuro, OneEuroSettings, SmoothingSettings
 
+SPEC = Path(__file__).parents[2] / "docs" / "spec" / "safety.md"
 SAME = {group: OneEuroSettings(1.5, 0.7, 2.0) for group in GROUPS}
 
 
@@ -22,6 +26,15 @@ def test_first_pose_passes_unchanged_and_reset_forgets():
     one_euro.step(NEUTRAL + 0.3, 0.03)
     one_euro.reset()
     assert np.array_equal(one_euro.step(NEUTRAL - 0.2, 0.03), NEUTRAL - 0.2)
+
+
+def test_after_a_reset_it_is_like_new_its_speed_too():
+    used, new = OneEuro(SmoothingSettings()), OneEuro(SmoothingSettings())
+    for value in (0.0, 1.0, 2.0):
+        used.step(NEUTRAL + value, 0.03)
+    used.reset()
+    for value in (0.0, 0.1, 0.2):
+        assert np.array_equal(used.step(NEUTRAL + value, 0.03), new.step(NEUTRAL + value, 0.03))
 
 
 def test_equals_the_papers_algorithm():
@@ -102,6 +115,28 @@ def test_a_saccade_arrives_with_the_next_frame(degrees):
     values[:, indices("gaze")] += math.radians(degrees) * np.clip((t - 0.29) / 0.04, 0, 1)[:, None]
     arrived = smoothed(values, 1 / 30)[np.searchsorted(t, 0.33) + 1, indices("gaze")]
     assert (arrived >= 0.85 * math.radians(degrees)).all()
+
+
+def test_each_groups_numbers_are_those_of_the_specification():
+    rows = re.findall(r"^\| (\w+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", SPEC.read_text(), re.M)
+    written = {group: tuple(map(float, numbers)) for group, *numbers in rows}
+    assert {group: astuple(getattr(SmoothingSettings(), group)) for group in GROUPS} == written
+
+
+def test_the_speed_is_smoothed_at_1_hz_unless_said_otherwise():
+    assert OneEuroSettings(1.0, 0.0) == OneEuroSettings(1.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("field", "lowest"), [("min_cutoff", 1e-3), ("beta", 0.0), ("d_cutoff", 1e-3)]
+)
+def test_the_ends_of_what_is_allowed_are_allowed_and_nothing_beyond(field, lowest):
+    usual = {"min_cutoff": 1.0, "beta": 1.0, "d_cutoff": 1.0}
+    for end in (lowest, 1e6):
+        assert getattr(OneEuroSettings(**usual | {field: end}), field) == end
+    for beyond in (math.nextafter(lowest, -1), math.nextafter(1e6, math.inf)):
+        with pytest.raises(BadArgumentError, match=field):
+            OneEuroSettings(**usual | {field: beyond})
 
 
 @pytest.mark.parametrize("field", ["min_cutoff", "beta", "d_cutoff"])
