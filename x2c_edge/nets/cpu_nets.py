@@ -7,7 +7,8 @@ upsampled map repeats itself:
   concatenated, so that nothing is multiplied with the padding's zeros;
 * convolutions of an upsampled map run at the map's own resolution (``upsampled``);
 * a convolution with one output is one with many of them that are added up afterwards (``_to_one``);
-* W's and G's further savings are those of ``inference`` and ``generator_fast``.
+* W's and G's further savings are those of ``inference`` and ``generator_fast``;
+* the single-stage net's patches are placed by matrix products (``cpu_single_stage``).
 
 Every weight is computed in ``forward`` from the parameters of the pack's net, so that the exported graph
 holds that arithmetic and not its results: the engine does it once, when it is loaded with the pack's file.
@@ -25,9 +26,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from x2c_edge.nets import engine_nets
+from x2c_edge.nets.cpu_single_stage import CpuSingleStage
 from x2c_edge.nets.engine_nets import EngineNet
 from x2c_edge.nets.generator import SLOPE, Generator, SpadeBlock, SpadeNorm
 from x2c_edge.nets.layers import Conv, ConvNorm
+from x2c_edge.nets.single_stage import SingleStage
 from x2c_edge.nets.upsampled import Taps, source_taps
 from x2c_edge.nets.warping import WarpingNetwork
 
@@ -44,6 +47,8 @@ def _rearranged(one: EngineNet, net: nn.Module) -> nn.Module:
         return _Generator(net)
     if isinstance(net, WarpingNetwork) and one.name == "dense_motion":
         return _DenseMotion(net)
+    if isinstance(net, SingleStage):
+        return CpuSingleStage(net)
     return one.module
 
 

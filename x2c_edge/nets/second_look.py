@@ -58,12 +58,12 @@ def eye_patches(x: Tensor, right: Tensor, left: Tensor, grid: Tensor) -> Tensor:
     first. The left eye is cut mirrored (outer corner first), so that one net serves both."""
     # One below the other in one go: every operation on a few numbers costs an engine about as much.
     at = torch.cat([_places(*_span(right), grid), _places(*_span(left), grid)], dim=1)
-    return torch.cat(_cut(x, at).chunk(2, dim=2))
+    return torch.cat(cut(x, at).chunk(2, dim=2))
 
 
 def mouth_patches(x: Tensor, right: Tensor, left: Tensor, lips: Tensor, grid: Tensor) -> Tensor:
     """(N, 3, h, w) round the lips' middle (N, 2), along the line between the eyes."""
-    return _cut(x, _places(lips, MOUTH_SPAN * (left.mean(1) - right.mean(1)), grid))
+    return cut(x, _places(lips, MOUTH_SPAN * (left.mean(1) - right.mean(1)), grid))
 
 
 def _span(corners: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,7 +93,7 @@ def _places(centre: Tensor, across: Tensor, grid: Tensor) -> Tensor:
     return at.reshape(count, -1, width, 2)
 
 
-def _cut(x: Tensor, at: Tensor) -> Tensor:
+def cut(x: Tensor, at: Tensor) -> Tensor:
     """Patches (N, 3, h, w) of x (N, 3, S, S) at places (N, h, w, 2), bilinear, zero outside."""
     patches = nn.functional.grid_sample(x, at.to(x.dtype), mode="bilinear", align_corners=False)
     return patches.contiguous(memory_format=torch.channels_last)
