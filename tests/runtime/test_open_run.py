@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import cv2
@@ -129,3 +130,12 @@ def test_fast_needs_a_file():
     tree = load(None, {"capture": {"camera": 63}})
     with pytest.raises((NotFoundError, BadArgumentError)):
         open_run(tree, FAST)
+
+
+def test_the_page_s_port_is_free_again_when_there_is_no_run(settings):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(NotFoundError, match="not installed") as error:
+        open_run(settings(run={"pack": "nosuch"}), Outputs(monitor=str(port)))
+    with socket.create_server(("127.0.0.1", port)):
+        assert "nosuch" in str(error.value)  # and with it all that its traceback still holds

@@ -13,10 +13,10 @@ from x2c_edge.capture.base import Source
 from x2c_edge.controls import GROUPS
 from x2c_edge.errors import FaultError, NotFoundError, UserError
 from x2c_edge.runtime.endings import the_worst
-from x2c_edge.runtime.fast import FastLoop
+from x2c_edge.runtime.fast_loop import FastLoop
 from x2c_edge.runtime.governor import HOLD, Governor
 from x2c_edge.runtime.latency import LatencyBook
-from x2c_edge.runtime.live import LiveLoop
+from x2c_edge.runtime.live_loop import LiveLoop
 from x2c_edge.runtime.loop_parts import LoopParts
 from x2c_edge.runtime.operator import Operator
 from x2c_edge.runtime.outlets import Outlets, Outputs

@@ -10,7 +10,7 @@ import pytest
 
 from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import Flag
-from x2c_edge.runtime.fast import FastLoop
+from x2c_edge.runtime.fast_loop import FastLoop
 from x2c_edge.runtime.open_run import open_run
 from x2c_edge.runtime.outlets import Outputs
 

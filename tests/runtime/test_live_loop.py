@@ -11,7 +11,7 @@ from x2c_edge.frames import Flag
 from x2c_edge.pipelines.base import Measurement
 from x2c_edge.pipelines.single_stage import SingleStagePipeline
 from x2c_edge.runtime.governor import Governor
-from x2c_edge.runtime.live import LiveLoop
+from x2c_edge.runtime.live_loop import LiveLoop
 
 BUDGET_NS = 2_000_000_000  # nothing here is about being in time
 
