@@ -8,7 +8,7 @@ import pytest
 from x2c_edge.config import default_path, shown
 from x2c_edge.errors import BadArgumentError
 from x2c_edge.runtime.settings import SafetySettings, Settings, load
-from x2c_edge.runtime.steering import supervisor_of
+from x2c_edge.runtime.supervision import supervisor_of
 from x2c_edge.safety.envelope import Limit
 from x2c_edge.safety.one_euro import OneEuroSettings, SmoothingSettings
 from x2c_edge.safety.settings import SupervisorSettings

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from x2c_edge.links.registry import make_link
     from x2c_edge.packs import Pack, open_pack
     from x2c_edge.runtime.face_reader import FaceReader, PictureReader
+    from x2c_edge.runtime.open_run import open_run
+    from x2c_edge.runtime.outlets import Outputs
     from x2c_edge.runtime.robot_output import RobotOutput
-    from x2c_edge.runtime.session import Outputs
-    from x2c_edge.runtime.session import Session as Run
+    from x2c_edge.runtime.run import Run
     from x2c_edge.runtime.settings import Settings
     from x2c_edge.runtime.settings import load as load_settings
     from x2c_edge.safety.supervisor import Supervisor
@@ -36,11 +37,11 @@ _DOORS = {
     "Link": "links.base",
     "NAMES": "controls",
     "NEUTRAL": "controls",
-    "Outputs": "runtime.session",
+    "Outputs": "runtime.outlets",
     "Pack": "packs",
     "PictureReader": "runtime.face_reader",
     "RobotOutput": "runtime.robot_output",
-    "Run": "runtime.session:Session",
+    "Run": "runtime.run",
     "Settings": "runtime.settings",
     "SourceSpec": "capture.open",
     "Supervisor": "safety.supervisor",
@@ -48,6 +49,7 @@ _DOORS = {
     "load_settings": "runtime.settings:load",
     "make_link": "links.registry",
     "open_pack": "packs",
+    "open_run": "runtime.open_run",
     "open_source": "capture.open",
 }
 
@@ -72,6 +74,7 @@ __all__ = [
     "load_settings",
     "make_link",
     "open_pack",
+    "open_run",
     "open_source",
 ]
 

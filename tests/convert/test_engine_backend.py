@@ -6,7 +6,9 @@ stream comes to it (tests/fake_cuda.py).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -112,13 +114,19 @@ def on_device(monkeypatch: pytest.MonkeyPatch):
     """A pipeline of a pack on the stand-in."""
 
     def make(
-        pack: Pack, cuda: FakeCuda, device: CudaDevice, precision: str, *, per_step: bool = False
+        pack: Pack,
+        cuda: FakeCuda,
+        device: CudaDevice,
+        precision: str,
+        *,
+        per_step: bool = False,
+        made_by: Callable[..., Any] = pipeline_of,
     ) -> Any:
         for module in (single_stage, two_stage):
             monkeypatch.setattr(module, "_kernels", cuda)
         files = plans(pack, precision)
         backend = TensorRTBackend(files, device, tensorrt(cuda), per_step=per_step, cuda=cuda)
-        return pipeline_of(pack, backend)
+        return made_by(pack, backend)
 
     return make
 
@@ -233,12 +241,12 @@ def test_without_a_face_the_tracker_alone_is_looked_at(two_stage_pack, crops, on
 
 def test_the_robot_s_face(two_stage_pack, crops, on_device):
     pictures = []
+    with_face = partial(two_stage.TwoStagePipeline, keep_face=True)
     for make in (
-        lambda: pipeline_of(two_stage_pack, TorchBackend(1)),
-        lambda: on_device(two_stage_pack, FakeCuda(), BOARD, "fp16"),
+        lambda: with_face(two_stage_pack, TorchBackend(1)),
+        lambda: on_device(two_stage_pack, FakeCuda(), BOARD, "fp16", made_by=with_face),
     ):
         pipeline = make()
-        pipeline.keep_face = True
         rehearse(pipeline, crops)
         pictures.append(pipeline.measure(crops[1]).robot_face.astype(int))
     assert np.abs(pictures[0] - pictures[1]).max() <= 4

@@ -34,8 +34,8 @@ from x2c_edge.controls import NEUTRAL, SAFE_HIGH, SAFE_LOW
 from x2c_edge.frames import Flag
 from x2c_edge.runtime import settings as config
 from x2c_edge.runtime.control_socket import ask
-from x2c_edge.runtime.replay import Replay
-from x2c_edge.runtime.steering import Outputs
+from x2c_edge.runtime.outlets import Outputs
+from x2c_edge.runtime.replay import open_replay
 
 for package in ("aiohttp", "websockets", "zmq"):
     pytest.importorskip(package)
@@ -239,8 +239,8 @@ def test_the_python_api_stops_every_robot(live: Live, monkeypatch: pytest.Monkey
     monkeypatch.setenv("X2C_EDGE_TRITIUM_TOKEN", live.run.environment["X2C_EDGE_TRITIUM_TOKEN"])
     run = JsonlRun(live.folder)
     links = [*live.links[1::2], f"jsonl:{run.file}"]
-    session = Replay(live.recording, config.load(None, {"run": {"link": links}}), Outputs())
-    thread = threading.Thread(target=session.run)
+    driven = open_replay(live.recording, config.load(None, {"run": {"link": links}}), Outputs())
+    thread = threading.Thread(target=driven.run)
     thread.start()
     tries = []
     try:
@@ -248,21 +248,21 @@ def test_the_python_api_stops_every_robot(live: Live, monkeypatch: pytest.Monkey
             run.wait_for("FOLLOWING")
             until_every_robot_hears(live.peers)
             pressed_ns = time.monotonic_ns()
-            session.operator.stop()
+            driven.operator.stop()
             run.wait_for("RETURNING")
             until_every_robot_hears(live.peers)
             tries.append(ticks_until_held(run, live.peers, pressed_ns))
             if max(tries[-1].values()) <= ticks_allowed(TICKS):
                 break
-            session.operator.resume()
+            driven.operator.resume()
         assert min(max(ticks.values()) for ticks in tries) <= ticks_allowed(TICKS), tries
         until_home(run)
         until_every_robot_hears(live.peers)
         check_the_way_home(run, live.peers, pressed_ns)
-        session.operator.resume()
+        driven.operator.resume()
         run.wait_for("FOLLOWING")
     finally:
-        session.stop()
+        driven.stop()
         thread.join()
     check_safe(run.lines())
 

@@ -106,9 +106,9 @@ def test_a_run_that_is_left_alone_lets_go(face_clip: Path, tmp_path: Path) -> No
     settings = x2c_edge.load_settings(
         None, {"run": {"link": [f"jsonl:{out}"]}, "capture": {"input": str(face_clip)}}
     )
-    with x2c_edge.Run(settings, x2c_edge.Outputs(fast=True)):
+    with x2c_edge.open_run(settings, x2c_edge.Outputs(fast=True)):
         pass
-    with x2c_edge.Run(settings, x2c_edge.Outputs(fast=True, duration_s=0.5)) as run:
+    with x2c_edge.open_run(settings, x2c_edge.Outputs(fast=True, duration_s=0.5)) as run:
         run.run()
     check_safe([json.loads(line) for line in out.read_text().splitlines()])
 

@@ -136,14 +136,15 @@ def test_a_crop_without_a_face_stops_after_the_tracker(pack, tmp_path, frames):
     assert np.count_nonzero(pipeline.plan.durations_ns) == 1
 
 
-def test_the_robot_s_face_is_made_when_asked_for(pipeline, frames):
-    pipeline.refer_to(neutral(pipeline, frames[0]))
+def test_the_robot_s_face_is_made_when_asked_for(pack, pipeline, frames):
+    reference = neutral(pipeline, frames[0])
+    keeping = TwoStagePipeline(pack, open_backend("torch", 1), keep_face=True)
+    for p in (pipeline, keeping):
+        p.refer_to(reference)
     assert pipeline.measure(crop_of(frames[1])).robot_face is None
-    pipeline.keep_face = True
-    face = pipeline.measure(crop_of(frames[1])).robot_face
-    pipeline.keep_face = False
+    face = keeping.measure(crop_of(frames[1])).robot_face
     assert face.dtype == np.uint8
-    np.testing.assert_array_equal(face, (pipeline._image[0].transpose(1, 2, 0) * 255).astype(np.uint8))
+    np.testing.assert_array_equal(face, (keeping._image[0].transpose(1, 2, 0) * 255).astype(np.uint8))
 
 
 def test_radians_stay_radians(pack, frames, pipeline):

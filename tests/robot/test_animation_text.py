@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from x2c_edge.controls import HIGH, INDEX, LOW, N_CONTROLS, NEUTRAL
 from x2c_edge.errors import BadArgumentError, NotFoundError
-from x2c_edge.robot.animation import Animation, Key
+from x2c_edge.robot.animation import Animation, KeyFrame
 from x2c_edge.robot.animation_text import format_animation, library, load, parse
 
 SMILE = """
@@ -37,13 +37,13 @@ def test_a_file_reads_as_written():
     assert animation.tags == ("joy", "symmetric")
     assert set(animation.tracks) == {left, right, INDEX["Gaze Target Phi"]}
     assert animation.tracks[left] == (
-        Key(0, NEUTRAL[left], "bezier"),
-        Key(0.5, NEUTRAL[left] + 0.3, "linear"),
-        Key(1, 0.8, "bezier", (0.1, 0, 0.2, -0.1)),
-        Key(2, NEUTRAL[left] - 0.05, "hold"),
+        KeyFrame(0, NEUTRAL[left], "bezier"),
+        KeyFrame(0.5, NEUTRAL[left] + 0.3, "linear"),
+        KeyFrame(1, 0.8, "bezier", (0.1, 0, 0.2, -0.1)),
+        KeyFrame(2, NEUTRAL[left] - 0.05, "hold"),
     )
     assert animation.tracks[right][1].value == NEUTRAL[right] + 0.3
-    assert animation.tracks[INDEX["Gaze Target Phi"]] == (Key(0, -0.5),)
+    assert animation.tracks[INDEX["Gaze Target Phi"]] == (KeyFrame(0, -0.5),)
 
 
 @pytest.mark.parametrize(
@@ -118,13 +118,13 @@ def animations(draw: st.DrawFn) -> Animation:
         value = st.floats(float(LOW[control]), float(HIGH[control]))
         times = sorted(draw(st.lists(st.floats(0, 60), min_size=1, max_size=4, unique=True)))
         found[control] = tuple(
-            Key(time, draw(value), draw(st.sampled_from(["bezier", "linear", "hold"]))) for time in times
+            KeyFrame(time, draw(value), draw(st.sampled_from(["bezier", "linear", "hold"]))) for time in times
         )
         if draw(st.booleans()):
             last = found[control][-1]
             handles = (draw(st.floats(0, 1)), draw(value) - last.value, 0.25, 0.125)
             if LOW[control] <= last.value + handles[1] <= HIGH[control]:
-                found[control] = (*found[control][:-1], Key(last.time, last.value, "bezier", handles))
+                found[control] = (*found[control][:-1], KeyFrame(last.time, last.value, "bezier", handles))
     return Animation(draw(WORDS), tuple(draw(st.lists(WORDS, max_size=3))), found)
 
 
@@ -145,7 +145,7 @@ def test_the_library_survives_writing():
 )
 def test_names_that_the_text_cannot_hold_are_refused(name, tags):
     with pytest.raises(BadArgumentError):
-        format_animation(Animation(name, tags, {0: (Key(0, 0.5),)}))
+        format_animation(Animation(name, tags, {0: (KeyFrame(0, 0.5),)}))
 
 
 def test_the_documented_example_reads():

@@ -15,6 +15,7 @@ from x2c_edge.controls import NEUTRAL
 from x2c_edge.frames import Command
 from x2c_edge.links.base import LinkState, LinkStatus
 from x2c_edge.runtime.latency import LatencyBook
+from x2c_edge.runtime.loop_parts import LoopParts
 from x2c_edge.safety.settings import SupervisorSettings
 from x2c_edge.safety.supervisor import Supervisor
 
@@ -63,13 +64,17 @@ class Memory:
 
 @dataclass
 class Parts:
-    """What LiveRun and FastRun are built from; change what a test is about."""
+    """What LiveLoop and FastLoop are built from; change what a test is about."""
 
     source: object
-    vision: object
+    eyes: object
     supervisor: Supervisor
     link: Memory
     book: LatencyBook = field(default_factory=LatencyBook)
+
+    def of_loop(self, **more: object) -> LoopParts:
+        """The same, as a loop takes them; 60 commands a second."""
+        return LoopParts(self.source, self.eyes, self.supervisor, [self.link], self.book, 60, **more)
 
 
 @pytest.fixture
@@ -121,7 +126,7 @@ def parts(small_pack: Path, face_clip: Path) -> Callable[..., Parts]:
 
 @pytest.fixture
 def settings(small_pack: Path, face_clip: Path) -> Callable[..., object]:
-    """``settings(run={...}, ...)``: a session's settings for the small pack and the face clip."""
+    """``settings(run={...}, ...)``: a run's settings for the small pack and the face clip."""
     from x2c_edge.runtime.settings import load
 
     def build(**sections: dict) -> object:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from x2c_edge.controls import INDEX, NEUTRAL
-from x2c_edge.runtime.session import Outputs, Session
+from x2c_edge.runtime.open_run import open_run
+from x2c_edge.runtime.outlets import Outputs
 
 CORNERS = [INDEX[f"Lip Corner Raise {side}"] for side in ("Left", "Right")]
 
@@ -24,7 +25,7 @@ def poses(settings, real_pack: str, tmp_path: Path):
             run={"pack": real_pack, "pipeline": "single-stage", "link": (f"jsonl:{out}",)},
             capture={"input": str(path)}, **sections,
         )  # fmt: skip
-        Session(tree, Outputs(fast=True)).run()
+        open_run(tree, Outputs(fast=True)).run()
         lines = [json.loads(line) for line in out.read_text().splitlines()]
         return np.array([list(x["controls"].values()) for x in lines if x["state"] == "FOLLOWING"])
 

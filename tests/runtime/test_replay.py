@@ -16,17 +16,17 @@ from tests.record.recordings import FACTS, seen, smooth, write
 from x2c_edge.controls import NEUTRAL
 from x2c_edge.errors import FaultError, NotFoundError
 from x2c_edge.frames import Expression
-from x2c_edge.runtime.replay import Replay
-from x2c_edge.runtime.session import Session
+from x2c_edge.runtime.open_run import open_run
+from x2c_edge.runtime.outlets import Outputs
+from x2c_edge.runtime.replay import open_replay
 from x2c_edge.runtime.settings import load
-from x2c_edge.runtime.steering import Outputs
 
 FAST = Outputs(fast=True)
 
 
 def replayed(recording: Path, out: Path, outputs: Outputs = FAST, **run: object) -> bytes:
     settings = load(None, {"run": {"link": (f"jsonl:{out}",)} | run, "safety": {"ease": 0.1}})
-    Replay(recording, settings, outputs).run()
+    open_replay(recording, settings, outputs).run()
     return out.read_bytes()
 
 
@@ -43,7 +43,7 @@ def check_whole(data: bytes) -> list[dict]:
 
 def test_a_fast_recording_replays_to_the_same_bytes(settings, tmp_path: Path):
     original, recording = tmp_path / "a.jsonl", tmp_path / "a.mcap"
-    Session(settings(run={"link": (f"jsonl:{original}",)}), Outputs(fast=True, record=recording)).run()
+    open_run(settings(run={"link": (f"jsonl:{original}",)}), Outputs(fast=True, record=recording)).run()
     first = replayed(recording, tmp_path / "b.jsonl")
     assert first == original.read_bytes()
     assert first == replayed(recording, tmp_path / "c.jsonl")
@@ -53,7 +53,7 @@ def test_a_fast_recording_replays_to_the_same_bytes(settings, tmp_path: Path):
 def test_recording_changes_no_command(settings, tmp_path: Path):
     def run(name: str, record: Path | None) -> bytes:
         tree = settings(run={"link": (f"jsonl:{tmp_path / name}",)})
-        Session(tree, Outputs(fast=True, record=record, max_frames=45)).run()
+        open_run(tree, Outputs(fast=True, record=record, max_frames=45)).run()
         return (tmp_path / name).read_bytes()
 
     assert run("a.jsonl", None) == run("b.jsonl", tmp_path / "b.mcap")
@@ -61,15 +61,15 @@ def test_recording_changes_no_command(settings, tmp_path: Path):
 
 def test_a_live_recording_replays_what_was_seen(settings, reference_file: Path, tmp_path: Path):
     recording, out = tmp_path / "a.mcap", tmp_path / "out.jsonl"
-    session = Session(
+    run = open_run(
         settings(calibration={"reference": reference_file}), Outputs(record=recording, duration_s=1.0)
     )
-    session.run()
-    assert session.recording.frames == session.loop.processed
-    assert session.recording.commands == session.supervisor.counters.commands
+    run.run()
+    assert run.outlets.recording.frames == run.loop.processed
+    assert run.outlets.recording.commands == run.supervisor.counters.commands
     lines = check_whole(replayed(recording, out))
     followed = {line["frame_seq"] for line in lines if line["frame_seq"] is not None}
-    assert len(followed) == session.recording.frames
+    assert len(followed) == run.outlets.recording.frames
     assert lines[0]["t_send_ns"] == 0
 
 
@@ -138,7 +138,9 @@ def test_damage_in_the_middle_sends_the_robot_home_first(tmp_path: Path):
 def test_stop_eases_to_neutral(tmp_path: Path, fast: bool):
     recording, out = write(tmp_path / "a.mcap", smooth(300), pictures=False), tmp_path / "a.jsonl"
     tree = load(None, {"run": {"link": (f"jsonl:{out}",), "budget_ms": 1000.0}, "safety": {"ease": 0.1}})
-    replay = Replay(recording, tree, Outputs(fast=fast), lambda snapshot: snapshot.frames and replay.stop())
+    replay = open_replay(
+        recording, tree, Outputs(fast=fast), lambda snapshot: snapshot.frames and replay.stop()
+    )
     replay.run()
     lines = check_whole(out.read_bytes())
     assert max(line["frame_seq"] or 0 for line in lines) < 250
@@ -155,7 +157,7 @@ def test_the_snapshot_says_replay_and_what_was_said_then(tmp_path: Path):
     told = []
     sights = [replace(seen(k), has_reference=False, hint="relax your face") for k in range(40)]
     recording = write(tmp_path / "a.mcap", sights)
-    replay = Replay(recording, load(None), FAST, told.append)
+    replay = open_replay(recording, load(None), FAST, told.append)
     replay.run()
     last = replay.snapshot()
     assert (last.gear, last.frames, last.with_face, last.source.format) == ("replay", 40, 40, "MCAP")
@@ -197,7 +199,7 @@ def test_a_link_that_cannot_be_opened_closes_the_others(tmp_path: Path):
     path = tmp_path / "a.jsonl"
     tree = load(None, {"run": {"link": (f"jsonl:{path}", "serial:///dev/ttyNONE")}})
     with pytest.raises(NotFoundError, match="ttyNONE"):
-        Replay(recording, tree, FAST)
+        open_replay(recording, tree, FAST)
     assert path.read_text() == ""
 
 

@@ -20,7 +20,7 @@ from x2c_edge.runtime import settings as config
 from x2c_edge.runtime import settings_file
 from x2c_edge.runtime.robot_check import SLOW, RobotCheck, changes, slowed
 from x2c_edge.runtime.robot_motions import seen
-from x2c_edge.runtime.steering import envelope_of
+from x2c_edge.runtime.supervision import envelope_of
 from x2c_edge.runtime.vision import Sight
 
 QUANTUM = (HIGH - LOW) / STEPS
@@ -41,10 +41,10 @@ def robot(tmp_path: Path) -> Iterator[Peer]:
 
 @pytest.fixture
 def check(robot: Peer) -> Check:
-    """check(names, answers, **tables): the session, what arrived at the robot, and the questions."""
+    """check(names, answers, **tables): the check, what arrived at the robot, and the questions."""
 
     def run(names: list[str], answers: str, **tables: object) -> tuple[RobotCheck, list[Arrived], list[str]]:
-        session = RobotCheck(settings_for(robot.where, **tables), names, (Witness(),))
+        made = RobotCheck(settings_for(robot.where, **tables), names, (Witness(),))
         questions: list[str] = []
         waiting = iter(answers)
 
@@ -56,25 +56,25 @@ def check(robot: Peer) -> Check:
 
         def talk() -> None:
             try:
-                session.check(ask)
+                made.check(ask)
             finally:
-                session.stop()
+                made.stop()
 
         dialogue = threading.Thread(target=talk)
         dialogue.start()
-        session.run()
+        made.run()
         dialogue.join()
-        return session, robot.arrived(), questions
+        return made, robot.arrived(), questions
 
     return run
 
 
-def assert_safe_and_slow(session: RobotCheck, arrived: list[Arrived]) -> None:
+def assert_safe_and_slow(made: RobotCheck, arrived: list[Arrived]) -> None:
     """Every command is in range and within the lowered speed limit, and the robot got nothing else.
 
     A link may drop commands under load, so what arrived is looked for among what was sent, in order.
     """
-    sent = witness_of(session).commands
+    sent = witness_of(made).commands
     assert sent
     for before, after in pairwise(sent):
         reach = SLOW * SPAN * min((after.t_send_ns - before.t_send_ns) / 1e9, 0.1)
@@ -105,31 +105,31 @@ class Witness:
         pass
 
 
-def witness_of(session: RobotCheck) -> Witness:
-    (witness,) = session._recorders
+def witness_of(made: RobotCheck) -> Witness:
+    (witness,) = made._run.outlets.recorders
     assert isinstance(witness, Witness)
     return witness
 
 
 def test_one_after_the_other_small_slow_and_home_again(check: Check) -> None:
     names = ["Brow Inner Left", "Head Yaw", "Jaw Pitch", "Eyelid Upper Left"]
-    session, arrived, questions = check(names, "yyyy")
-    assert_safe_and_slow(session, arrived)
+    made, arrived, questions = check(names, "yyyy")
+    assert_safe_and_slow(made, arrived)
     values = np.array([one.values for one in arrived])
     moved = np.abs(values - NEUTRAL) > 0.05 * SPAN
     assert {NAMES[k] for k in np.flatnonzero(moved.any(axis=0))} == set(names)
     assert (moved.sum(axis=1) <= 1).all()  # never two away from rest at once
     assert np.abs(values[-1] - NEUTRAL).max() < QUANTUM.max()
-    assert [one.moved for one in session.found.values()] == ["as described"] * 4
+    assert [one.moved for one in made.found.values()] == ["as described"] * 4
     assert "the jaw opens" in questions[2]
-    assert changes(settings_for("null:"), session.found) == {}
+    assert changes(settings_for("null:"), made.found) == {}
 
 
 def test_what_was_found_is_what_every_later_run_applies(check: Check, tmp_path: Path) -> None:
-    session, arrived, _ = check(["Head Yaw", "Nose Wrinkle"], "on++dl+d+dy")
-    assert_safe_and_slow(session, arrived)
+    made, arrived, _ = check(["Head Yaw", "Nose Wrinkle"], "on++dl+d+dy")
+    assert_safe_and_slow(made, arrived)
     # o ends Head Yaw; Nose Wrinkle: rest two nudges up, largest one stride up, smallest one stride down.
-    new = changes(settings_for("null:"), session.found)
+    new = changes(settings_for("null:"), made.found)
     assert new["robot"]["controls"]["Head Yaw"] == {"sign": -1, "offset": 0.0}
     nose = new["robot"]["controls"]["Nose Wrinkle"]
     assert nose == {"sign": 1, "offset": pytest.approx(0.04)}
@@ -149,23 +149,23 @@ def test_what_was_found_is_what_every_later_run_applies(check: Check, tmp_path: 
 
 def test_a_second_check_builds_on_the_first(check: Check) -> None:
     before = {"robot": {"controls": {"Head Yaw": {"sign": -1, "offset": 0.1}}}}
-    session, arrived, questions = check(["Head Yaw"], "o", **before)
-    assert_safe_and_slow(session, arrived)
+    made, arrived, questions = check(["Head Yaw"], "o", **before)
+    assert_safe_and_slow(made, arrived)
     assert arrived[-1].values[INDEX["Head Yaw"]] == pytest.approx(0.1, abs=1e-3)
     assert max(one.values[INDEX["Head Yaw"]] for one in arrived) > 0.15
     assert "to the robot's right" in questions[0]  # the robot's larger value is the described smaller one
     settings = settings_for("null:", **before)
-    new = changes(settings, session.found)
+    new = changes(settings, made.found)
     assert new == {"robot": {"controls": {"Head Yaw": {"sign": 1, "offset": 0.1}}}}
 
 
 def test_a_stop_is_obeyed_and_the_question_comes_again(check: Check) -> None:
-    session, arrived, questions = check(["Head Yaw", "Head Roll"], " ryq")
-    assert_safe_and_slow(session, arrived)
+    made, arrived, questions = check(["Head Yaw", "Head Roll"], " ryq")
+    assert_safe_and_slow(made, arrived)
     assert questions[1] == "stopped (check-robot): r go on | q end"
     assert questions[2] == questions[0]
-    assert session.found["Head Yaw"].moved == "as described"
-    assert session.found["Head Roll"].moved == ""
+    assert made.found["Head Yaw"].moved == "as described"
+    assert made.found["Head Roll"].moved == ""
 
 
 def test_nobody_there_is_said(tmp_path: Path) -> None:
@@ -174,10 +174,10 @@ def test_nobody_there_is_said(tmp_path: Path) -> None:
 
 
 def test_every_control_can_be_shown_and_only_lips_drag_another() -> None:
-    session = RobotCheck(settings_for("null:"))
+    made = RobotCheck(settings_for("null:"))
     companions = {}
     for control in CONTROLS:
-        step, others = session._step_of(control.index)
+        step, others = made._step_of(control.index)
         assert abs(step) > 0.1 * SPAN[control.index], control.name
         assert seen(control.name, grows=step > 0) != seen(control.name, grows=step < 0)
         if others:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from x2c_edge.errors import NotFoundError
-from x2c_edge.runtime.session import Outputs, Session
+from x2c_edge.runtime.open_run import open_run
+from x2c_edge.runtime.outlets import Outputs
 from x2c_edge.runtime.trace import Trace
 
 
@@ -43,8 +44,8 @@ def test_a_place_that_cannot_be_written(tmp_path: Path):
 
 
 def test_a_run_s_steps_lie_inside_its_frames(settings, tmp_path: Path):
-    session = Session(settings(), Outputs(fast=True, trace=tmp_path / "t.json", max_frames=12))
-    session.run()
+    run = open_run(settings(), Outputs(fast=True, trace=tmp_path / "t.json", max_frames=12))
+    run.run()
     found = [e for e in events(tmp_path / "t.json") if e["ph"] == "X"]
     frames = [e for e in found if e["name"] == "frame"]
     assert [e["args"]["frame"] for e in frames] == list(range(12))

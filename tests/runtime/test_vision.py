@@ -24,7 +24,7 @@ class Viewer:
 
 
 def test_a_face_is_calibrated_and_then_followed(parts, portrait):
-    viewer = Viewer(parts(reference=False).vision)
+    viewer = Viewer(parts(reference=False).eyes)
     sights = viewer.show(portrait, 40)
     assert all(s.landmarks is not None for s in sights)
     ready = [s.has_reference for s in sights]
@@ -43,7 +43,7 @@ def test_a_face_is_calibrated_and_then_followed(parts, portrait):
 
 
 def test_everybody_is_followed_from_the_first_frame(parts, portrait):
-    vision = parts(reference=False, neutral="auto").vision
+    vision = parts(reference=False, neutral="auto").eyes
     assert vision.has_reference
     (sight,) = Viewer(vision).show(portrait)
     assert sight.expression is not None
@@ -58,7 +58,7 @@ def test_everybody_is_followed_from_the_first_frame(parts, portrait):
 
 def test_no_face_no_expression(parts, portrait):
     parts = parts()
-    viewer = Viewer(parts.vision)
+    viewer = Viewer(parts.eyes)
     (sight,) = viewer.show(np.full_like(portrait, 90))
     assert sight.crop is None
     assert sight.landmarks is None
@@ -73,7 +73,7 @@ def test_no_face_no_expression(parts, portrait):
 
 
 def test_losing_the_face_starts_the_calibration_anew(parts, portrait):
-    viewer = Viewer(parts(reference=False).vision)
+    viewer = Viewer(parts(reference=False).eyes)
     viewer.show(portrait, 20)
     (sight,) = viewer.show(np.full((64, 64, 3), 90, np.uint8))  # another size: the follower starts anew
     assert "no face" in sight.hint
@@ -83,7 +83,7 @@ def test_losing_the_face_starts_the_calibration_anew(parts, portrait):
 
 
 def test_the_driver_s_neutral_can_be_taken_anew(parts, portrait):
-    viewer = Viewer(parts().vision)
+    viewer = Viewer(parts().eyes)
     assert viewer.show(portrait)[0].has_reference
     before = viewer.vision.reference
     viewer.vision.recalibrate()
@@ -95,7 +95,7 @@ def test_the_driver_s_neutral_can_be_taken_anew(parts, portrait):
 
 
 def test_gain_and_mirror_can_be_tried(parts, portrait):
-    viewer = Viewer(parts().vision)
+    viewer = Viewer(parts().eyes)
     plain = viewer.show(portrait)[0].expression.values
     viewer.vision.retune({"brows": 0.0, "lips": 0.0}, mirror=False)
     tuned = viewer.show(portrait)[0].expression.values

@@ -127,9 +127,7 @@ def test_the_speed_is_smoothed_at_1_hz_unless_said_otherwise():
     assert OneEuroSettings(1.0, 0.0) == OneEuroSettings(1.0, 0.0, 1.0)
 
 
-@pytest.mark.parametrize(
-    ("field", "lowest"), [("min_cutoff", 1e-3), ("beta", 0.0), ("d_cutoff", 1e-3)]
-)
+@pytest.mark.parametrize(("field", "lowest"), [("min_cutoff", 1e-3), ("beta", 0.0), ("d_cutoff", 1e-3)])
 def test_the_ends_of_what_is_allowed_are_allowed_and_nothing_beyond(field, lowest):
     usual = {"min_cutoff": 1.0, "beta": 1.0, "d_cutoff": 1.0}
     for end in (lowest, 1e6):

@@ -30,7 +30,7 @@ from x2c_edge.controls import (
     indices,
     mirrored,
 )
-from x2c_edge.robot.animation import Animation, Key
+from x2c_edge.robot.animation import Animation, KeyFrame
 from x2c_edge.robot.animation_text import library, load
 from x2c_edge.safety.lip_limits import limit_lips
 
@@ -79,9 +79,9 @@ def test_the_library_may_be_sent_too():
 def test_what_is_too_fast_is_slowed_down():
     """A jaw that shuts at its own full speed makes the lips' rule lift the upper lip too fast."""
     tracks = {
-        INDEX["Jaw Pitch"]: (Key(0, 0.7, "linear"), Key(0.05, 1.0), Key(0.5, 1.0)),
-        INDEX["Lip Bottom Depress Middle"]: (Key(0, 0.4),),
-        INDEX["Lip Top Raise Middle"]: (Key(0, 0.0),),
+        INDEX["Jaw Pitch"]: (KeyFrame(0, 0.7, "linear"), KeyFrame(0.05, 1.0), KeyFrame(0.5, 1.0)),
+        INDEX["Lip Bottom Depress Middle"]: (KeyFrame(0, 0.4),),
+        INDEX["Lip Top Raise Middle"]: (KeyFrame(0, 0.0),),
     }
     times, values = poses(Animation("snap", (), tracks))
     assert times[-1] > 0.5
@@ -90,7 +90,9 @@ def test_what_is_too_fast_is_slowed_down():
 
 def test_a_jump_becomes_a_ramp_at_the_control_s_own_speed():
     neck = INDEX["Neck Roll"]
-    animation = Animation("jump", (), {neck: (Key(0, 0, "hold"), Key(0.5, 0.2, "hold"), Key(2, 0.2))})
+    animation = Animation(
+        "jump", (), {neck: (KeyFrame(0, 0, "hold"), KeyFrame(0.5, 0.2, "hold"), KeyFrame(2, 0.2))}
+    )
     values = poses(animation)[1][:, neck]
     rising = np.diff(values)[np.diff(values) > 1e-9]
     assert rising[:-1] == pytest.approx(SLEW[neck] * STEP_S)
@@ -130,8 +132,11 @@ def test_scaling_and_mirroring():
         "x",
         (),
         {
-            INDEX["Lip Corner Raise Left"]: (Key(0, 0.47, "bezier", (0.1, 0.1, 0.2, -0.05)), Key(1, 0.67)),
-            INDEX["Head Yaw"]: (Key(0, 0.1),),
+            INDEX["Lip Corner Raise Left"]: (
+                KeyFrame(0, 0.47, "bezier", (0.1, 0.1, 0.2, -0.05)),
+                KeyFrame(1, 0.67),
+            ),
+            INDEX["Head Yaw"]: (KeyFrame(0, 0.1),),
         },
     )
     half = scaled(animation, 0.5, 2.0)

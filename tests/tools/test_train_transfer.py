@@ -139,8 +139,7 @@ def test_a_pack_of_untrained_nets_runs(
     assert not (tmp_path / ".two.partial").exists()
     own = sum(file.stat().st_size for file in pack.path.iterdir())
     assert own < 11.2e6  # beside a single-stage net of 9.2 MB
-    pipeline = TwoStagePipeline(pack, open_backend("torch", 1))
-    pipeline.keep_face = True
+    pipeline = TwoStagePipeline(pack, open_backend("torch", 1), keep_face=True)
     pipeline.refer_to(two_stage_report.average_neutral())
     size = pipeline.crop_size
     affine = np.array([[240 / size, 0.0, 0.0], [0.0, 240 / size, 0.0]])

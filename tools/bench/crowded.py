@@ -29,7 +29,8 @@ from x2c_edge.pipelines.base import Pipeline
 from x2c_edge.pipelines.single_stage import SingleStagePipeline
 from x2c_edge.pipelines.two_stage import TwoStagePipeline
 from x2c_edge.runtime import settings as config
-from x2c_edge.runtime.session import Outputs, Session
+from x2c_edge.runtime.open_run import open_run
+from x2c_edge.runtime.outlets import Outputs
 
 BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"  # also when this is killed
 
@@ -76,7 +77,7 @@ def reaction(clip: Path, pack: str, backend: str, crowd: Crowd, threads: int) ->
         None,
         {"run": {"pack": pack, "backend": backend, "threads": threads}, "capture": {"input": str(clip)}},
     )
-    session = Session(settings, Outputs(duration_s=8.0))
+    run = open_run(settings, Outputs(duration_s=8.0))
     begun = ended = 0
 
     def interfere() -> None:
@@ -89,9 +90,9 @@ def reaction(clip: Path, pack: str, backend: str, crowd: Crowd, threads: int) ->
 
     other = threading.Thread(target=interfere)
     other.start()
-    session.run()
+    run.run()
     other.join()
-    shifts = list(session.governor.shifts)
+    shifts = list(run.governor.shifts)
     earlier = [s for s in shifts if s.t_ns < begun]
     down = [s for s in shifts if begun <= s.t_ns <= ended and "miss" in s.why]
     if not down:

@@ -24,9 +24,9 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from tests.record.recordings import smooth, write
-from x2c_edge.runtime.replay import Replay
+from x2c_edge.runtime.outlets import Outputs
+from x2c_edge.runtime.replay import open_replay
 from x2c_edge.runtime.settings import load
-from x2c_edge.runtime.steering import Outputs
 
 GOOD = 8
 
@@ -101,9 +101,9 @@ def crowd(port: int, token: str) -> int:
 def measure(recording: Path, seconds: float, *, watched: bool) -> Round:
     """One run of ``seconds``."""
     settings = load(None, {"run": {"link": ("null:",), "budget_ms": 200.0}})
-    run = Replay(recording, settings, Outputs(monitor="0", duration_s=seconds))
-    assert run.page is not None
-    access = run.page.link.access
+    run = open_replay(recording, settings, Outputs(monitor="0", duration_s=seconds))
+    assert run.outlets.page is not None
+    access = run.outlets.page.link.access
     memory: list[int] = []
     end = threading.Event()
 

@@ -13,7 +13,10 @@ import cv2
 import zmq
 
 from x2c_edge.runtime import settings as config
-from x2c_edge.runtime.session import Outputs, Session
+from x2c_edge.runtime.open_run import open_run
+from x2c_edge.runtime.outlets import Outputs
+from x2c_edge.runtime.run import Run
+from x2c_edge.runtime.vision import Vision
 
 FPS = 30
 
@@ -40,14 +43,15 @@ def feed(port: str, clip: str) -> None:
 class Trouble:
     """What is wrong with the subject right now; orders come on standard input, one a line."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, run: Run) -> None:
         self.net = ""
         self._reset = False
-        self._session = session
-        for pipeline in session.vision._pipelines.values():
+        self._run = run
+        assert isinstance(run.eyes, Vision)
+        for pipeline in run.eyes._pipelines.values():
             self._wrap(pipeline)
-        self._tick = session.supervisor.tick
-        session.supervisor.tick = self.tick  # type: ignore[method-assign]
+        self._tick = run.supervisor.tick
+        run.supervisor.tick = self.tick  # type: ignore[method-assign]
         threading.Thread(target=self._obey, daemon=True).start()
 
     def _wrap(self, pipeline: Any) -> None:
@@ -66,7 +70,7 @@ class Trouble:
     def tick(self, now_ns: int) -> Any:
         if self._reset:  # what the operator does after a FAULT; here, between two ticks
             self._reset = False
-            self._session.supervisor.reset(now_ns)
+            self._run.supervisor.reset(now_ns)
         return self._tick(now_ns)
 
     def _obey(self) -> None:
@@ -85,12 +89,12 @@ class Trouble:
 
 def subject(settings: str) -> None:
     """A live run with the settings of a file, as ``x2c-edge run`` makes it."""
-    session = Session(config.load(Path(settings)), Outputs(), lambda _: None)
-    Trouble(session)
+    run = open_run(config.load(Path(settings)), Outputs(), lambda _: None)
+    Trouble(run)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: session.stop())
+        signal.signal(number, lambda *_: run.stop())
     print("running", flush=True)
-    session.run()
+    run.run()
 
 
 if __name__ == "__main__":

@@ -37,14 +37,14 @@ from x2c_edge.controls import (
     indices,
     mirrored,
 )
-from x2c_edge.robot.animation import Animation, Interpolation, Key
+from x2c_edge.robot.animation import Animation, Interpolation, KeyFrame
 from x2c_edge.robot.animation_text import PAIRS, format_animation, library
 from x2c_edge.safety.eyelids import limit_lids
 from x2c_edge.safety.lip_limits import limit_lips
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
-Tracks = dict[int, tuple[Key, ...]]
+Tracks = dict[int, tuple[KeyFrame, ...]]
 
 STEP_S: Final = 0.05
 SLOWER: Final = 1.2  # how much an animation that is too fast is stretched at a time
@@ -215,7 +215,7 @@ def _posture(rng: Rng, strength: float) -> Tracks:
     for unit in UNITS:
         if rng.random() < 0.5:
             values = _targets(rng, unit, strength, rng.random() < 0.6)
-            tracks |= {i: (Key(0.0, value),) for i, value in zip(unit, values, strict=True)}
+            tracks |= {i: (KeyFrame(0.0, value),) for i, value in zip(unit, values, strict=True)}
     return tracks
 
 
@@ -252,7 +252,7 @@ def _part_way(index: int, way: float, up: bool, shut: bool) -> float:
     return neutral + way * (float(HIGH[index]) - neutral if up else low - neutral)
 
 
-def _track(rng: Rng, index: int, times: Iterable[float], values: Iterable[float]) -> tuple[Key, ...]:
+def _track(rng: Rng, index: int, times: Iterable[float], values: Iterable[float]) -> tuple[KeyFrame, ...]:
     """Key frames with interpolation drawn at random."""
     points = list(zip(times, values, strict=True))
     keys = []
@@ -270,7 +270,7 @@ def _track(rng: Rng, index: int, times: Iterable[float], values: Iterable[float]
                 float(in_dt),
                 float(np.clip(end_value - in_dv, LOW[index], HIGH[index]) - end_value),
             )
-        keys.append(Key(float(time), float(value), kind, handles))
+        keys.append(KeyFrame(float(time), float(value), kind, handles))
     return tuple(keys)
 
 

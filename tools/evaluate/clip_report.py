@@ -28,7 +28,8 @@ from x2c_edge.controls import NAMES, NEUTRAL
 from x2c_edge.errors import UserError
 from x2c_edge.frames import Command, Expression
 from x2c_edge.pipelines.neutral import WAYS
-from x2c_edge.runtime.session import Outputs, Session
+from x2c_edge.runtime.open_run import open_run
+from x2c_edge.runtime.outlets import Outputs
 from x2c_edge.runtime.settings import load
 from x2c_edge.runtime.vision import Sight
 from x2c_edge.safety.envelope import Envelope
@@ -90,7 +91,7 @@ def watch(clip: Path, pipeline: str, neutral: str, pack: str = "default", thread
         "calibration": {"neutral": neutral},
     })  # fmt: skip
     watched = Watched()
-    Session(settings, Outputs(fast=True, watchers=(watched,))).run()
+    open_run(settings, Outputs(fast=True, watchers=(watched,))).run()
     return watched
 
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x2c_edge.capture.base import SourceLostError, SourceStatus
+from x2c_edge.capture.driver_thread import DriverThread
 from x2c_edge.capture.opencv import cv2
-from x2c_edge.capture.worker import Worker
 from x2c_edge.frames import Frame, PixelFormat
 
 Raw = NDArray[np.uint8]
@@ -69,7 +69,7 @@ class _Grabber:
         self._filled = threading.Condition()
         self._box: tuple[int, int, Raw] | None = None
         self._latest_ns = time.monotonic_ns()
-        self._worker = Worker(self._run, f"grab {name}")
+        self._thread = DriverThread(self._run, f"grab {name}")
 
     def _run(self, stopping: threading.Event) -> None:
         why = "the device stopped delivering"
@@ -126,7 +126,7 @@ class _Grabber:
 
     def stop(self) -> None:
         """End the thread. A driver that blocks keeps the device until it returns; we do not wait."""
-        self._worker.stop(patience_s=0.5)
+        self._thread.stop(patience_s=0.5)
 
 
 class Live:

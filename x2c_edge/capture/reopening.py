@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 
 from x2c_edge.capture.base import EndOfStream, Source, SourceLostError, SourceState, SourceStatus, Usable
-from x2c_edge.capture.worker import Worker
+from x2c_edge.capture.driver_thread import DriverThread
 from x2c_edge.errors import UserError
 from x2c_edge.frames import Frame
 
@@ -33,7 +33,7 @@ class Reopening(Usable):
         self._longest_pause_s = longest_pause_s
         self._pause_s = first_pause_s
         self._back = threading.Event()
-        self._reopener: Worker | None = None
+        self._reopener: DriverThread | None = None
         self._away: SourceState | None = None
         self._seq_offset = 0
         self._next_seq = 0
@@ -86,7 +86,7 @@ class Reopening(Usable):
         self._last_error = why
         self._away = "lost"
         self._back.clear()
-        self._reopener = Worker(self._reopen, f"reopen {self.name}")
+        self._reopener = DriverThread(self._reopen, f"reopen {self.name}")
 
     def _reopen(self, stopping: threading.Event) -> None:
         self._source.close()

@@ -57,7 +57,7 @@ def check_robot(
         settings = load(None, {"run": {"link": link or None, "rate": rate}})
     if not settings.run.link:
         raise BadArgumentError("check-robot: which robot? name it with --link URI")
-    session = RobotCheck(settings, only or NAMES)
+    check = RobotCheck(settings, only or NAMES)
     pressed: queue.SimpleQueue[str] = queue.SimpleQueue()
     troubles: list[UserError] = []
 
@@ -72,26 +72,26 @@ def check_robot(
 
     def talk() -> None:
         try:
-            session.check(ask)
+            check.check(ask)
         except UserError as error:
             troubles.append(error)
         finally:
-            session.stop()
+            check.stop()
 
     def stop_now() -> None:
-        session.operator.stop("keys")
+        check.operator.stop("keys")
         pressed.put(" ")
 
-    listen_to_signals(session)
+    listen_to_signals(check.operator, check.stop)
     actions = {key: lambda key=key: pressed.put(key) for key in "yoxanlsrqde+-"}
-    socket = ControlSocket(session.operator, lambda: {"pid": os.getpid(), **as_dict(session.snapshot())})
-    with socket, watched(actions | {" ": stop_now}, session.stop):
+    socket = ControlSocket(check.operator, lambda: {"pid": os.getpid(), **as_dict(check.snapshot())})
+    with socket, watched(actions | {" ": stop_now}, check.stop):
         if socket.problem:
             typer.echo(f"x2c-edge: {socket.problem}", err=True)
         dialogue = threading.Thread(target=talk, name="dialogue", daemon=True)
         dialogue.start()
         try:
-            session.run()
+            check.run()
         except UserError as error:
             troubles.append(error)
         finally:
@@ -99,22 +99,22 @@ def check_robot(
             dialogue.join(timeout=3.0)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTSTP):
         signal.signal(number, signal.SIG_DFL)  # the robot is at rest and let go
-    if session.found:
-        _keep(session, settings, target, yes=yes)
+    if check.found:
+        _keep(check, settings, target, yes=yes)
     if troubles:
         raise troubles[0]
 
 
-def _keep(session: RobotCheck, settings: Settings, target: Path, *, yes: bool) -> None:
+def _keep(check: RobotCheck, settings: Settings, target: Path, *, yes: bool) -> None:
     """Show what was found and, when it is wanted, put it into the settings file."""
     from x2c_edge.runtime import settings_file
     from x2c_edge.runtime.robot_check import changes
     from x2c_edge.toml_text import to_toml
 
-    for name, found in session.found.items():
+    for name, found in check.found.items():
         if found.moved:
             typer.echo(f"{name:26s} {found.moved}")
-    new = changes(settings, session.found)
+    new = changes(settings, check.found)
     if not new:
         typer.echo("nothing to change")
         return

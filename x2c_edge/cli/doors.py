@@ -17,45 +17,44 @@ from x2c_edge.runtime.operator import HOLD_S, Operator
 from x2c_edge.runtime.telemetry import as_dict
 
 if TYPE_CHECKING:
+    from x2c_edge.runtime.run import Run
     from x2c_edge.runtime.settings import Settings
-    from x2c_edge.runtime.steering import Steering
 
 KEYS: Final = ("space: stop", "r: resume", "n: new neutral", "q, Ctrl-C: ease and end")
 REPLAY_KEYS: Final = ("space: stop", "r: resume", "q, Ctrl-C: ease and end")
 HOLD_KEYS: Final = ("hold space: run", "r: reset", "n: new neutral", "q, Ctrl-C: ease and end")
 
 
-def keys_of(session: Steering) -> tuple[str, ...]:
+def keys_of(run: Run) -> tuple[str, ...]:
     """What the keys do, for the panel's lowest line."""
-    if session.operator.hold_to_run:
+    if run.operator.hold_to_run:
         return HOLD_KEYS
-    return KEYS if session.operator.recalibrate is not None else REPLAY_KEYS
+    return KEYS if run.operator.recalibrate is not None else REPLAY_KEYS
 
 
 @contextlib.contextmanager
-def doors(session: Steering) -> Iterator[None]:
+def doors(run: Run) -> Iterator[None]:
     """Every door of this process is open inside; the terminal and the socket are put back after."""
-    operator = session.operator
-    listen_to_signals(session)
-    keys, gone = _actions(session)
-    with ControlSocket(operator, lambda: {"pid": os.getpid(), **as_dict(session.snapshot())}) as ctl:
+    operator = run.operator
+    listen_to_signals(operator, run.stop)
+    keys, gone = _actions(run)
+    with ControlSocket(operator, lambda: {"pid": os.getpid(), **as_dict(run.snapshot())}) as ctl:
         if ctl.problem:
             print(f"x2c-edge: {ctl.problem}", file=sys.stderr)
         with watched(keys, gone):
             yield
 
 
-def listen_to_signals(session: Steering) -> None:
+def listen_to_signals(operator: Operator, end: Callable[[], None]) -> None:
     """End: INT, TERM, HUP. Stop: USR2, and TSTP (Ctrl-Z). Resume: RTMIN. Reset: RTMIN+1. Neutral: USR1.
 
     A run that Ctrl-Z suspended would leave the robot to its own watchdog; so would one that died with its
     terminal.
     """
-    operator = session.operator
     on: dict[str, Callable[[], None]] = {
-        "SIGINT": session.stop,
-        "SIGTERM": session.stop,
-        "SIGHUP": session.stop,
+        "SIGINT": end,
+        "SIGTERM": end,
+        "SIGHUP": end,
         "SIGUSR2": lambda: operator.stop("SIGUSR2"),
         "SIGTSTP": lambda: operator.stop("Ctrl-Z"),
         "SIGUSR1": lambda: _tried(operator.neutral, "SIGUSR1"),
@@ -70,8 +69,8 @@ def listen_to_signals(session: Steering) -> None:
             signal.signal(number, lambda *_, act=act: act())
 
 
-def _actions(session: Steering) -> tuple[dict[str, Callable[[], None]], Callable[[], None]]:
-    operator = session.operator
+def _actions(run: Run) -> tuple[dict[str, Callable[[], None]], Callable[[], None]]:
+    operator = run.operator
 
     def go_on() -> None:
         operator.reset("keys")
@@ -82,7 +81,7 @@ def _actions(session: Steering) -> tuple[dict[str, Callable[[], None]], Callable
         " ": space,
         "r": go_on,
         "n": lambda: _tried(operator.neutral, "keys"),
-        "q": session.stop,
+        "q": run.stop,
     }
     return actions, lambda: operator.release("keys")
 
@@ -111,14 +110,14 @@ def _tried(request: Callable[[str], None], by: str) -> None:
         request(by)
 
 
-def show_address(session: Steering) -> None:
+def show_address(run: Run) -> None:
     """Where the page and Foxglove's server are, on standard error."""
-    if session.page is not None:
-        access = session.page.link.access
+    if run.outlets.page is not None:
+        access = run.outlets.page.link.access
         print(f"page (operator): {access.url()}", file=sys.stderr)
         print(f"page (look, and stop): {access.url('viewer')}", file=sys.stderr)
-    if session.foxglove is not None:
-        print(f"foxglove: {session.foxglove.link.url}", file=sys.stderr)
+    if run.outlets.foxglove is not None:
+        print(f"foxglove: {run.outlets.foxglove.link.url}", file=sys.stderr)
 
 
 def require_a_hand(settings: Settings, *, page: bool, fast: bool) -> None:

@@ -44,11 +44,12 @@ def profile(
     options = locals()
     from x2c_edge.cli.doors import listen_to_signals
     from x2c_edge.cli.run import tell_losses
-    from x2c_edge.runtime.session import Outputs, Session
+    from x2c_edge.runtime.open_run import open_run
+    from x2c_edge.runtime.outlets import Outputs
     from x2c_edge.whole_file import write_whole
 
     settings = o.settings_from(options)
-    session = Session(
+    run = open_run(
         settings,
         Outputs(
             fast=fast,
@@ -59,18 +60,19 @@ def profile(
             later=(json_file, plot),
         ),
     )
-    listen_to_signals(session)
+    listen_to_signals(run.operator, run.stop)
     try:
-        session.run()
+        run.run()
     finally:
-        tell_losses(session)
-    snapshot = session.snapshot()
+        tell_losses(run)
+    snapshot = run.snapshot()
+    pack_name, device = run.facts["pack"], run.facts["device"]
     budget_ms_used = settings.run.budget_ms
-    book = session.book
+    book = run.book
     rate_of_frames = snapshot.frames / snapshot.elapsed_s if snapshot.elapsed_s > 0 else 0.0
     source = snapshot.source
     typer.echo(
-        f"{session.pack.name} pack, {session.device}, {source.width}x{source.height} {source.format}, "
+        f"{pack_name} pack, {device}, {source.width}x{source.height} {source.format}, "
         f"{snapshot.frames} frames, {snapshot.with_face} with a face"
     )
     typer.echo(f"{'':22s}{'p50':>9s}{'p95':>9s}{'p99':>9s}{'max':>9s}   ms")
@@ -89,13 +91,13 @@ def profile(
     if dominant is not None:
         typer.echo(f"{dominant[0]} dominates: {100 * dominant[1]:.0f} % of the time in stages")
     data: dict[str, Any] = {
-        "pack": session.pack.name,
-        "device": session.device,
+        "pack": pack_name,
+        "device": device,
         "frames": snapshot.frames,
         "with_face": snapshot.with_face,
         "frames_per_s": rate_of_frames,
         "budget_ms": budget_ms_used,
-        "shifts": [[s.t_ns, s.before, s.after, s.why] for s in session.governor.shifts],
+        "shifts": [[s.t_ns, s.before, s.after, s.why] for s in run.governor.shifts],
         **book.to_dict(),
     }
     if json_file is not None:
@@ -103,6 +105,4 @@ def profile(
     if plot is not None:
         from x2c_edge.runtime.latency_plot import write_latency_plot
 
-        write_latency_plot(
-            plot, book, budget_ms=budget_ms_used, title=f"{session.pack.name} pack, {session.device}"
-        )
+        write_latency_plot(plot, book, budget_ms=budget_ms_used, title=f"{pack_name} pack, {device}")

@@ -32,8 +32,8 @@ def replay(
     from x2c_edge.cli.doors import doors, keys_of, require_a_hand, show_address
     from x2c_edge.cli.live_panel import panel_for
     from x2c_edge.cli.run import tell_losses
-    from x2c_edge.runtime.replay import Replay
-    from x2c_edge.runtime.steering import Outputs
+    from x2c_edge.runtime.outlets import Outputs
+    from x2c_edge.runtime.replay import open_replay
 
     settings = o.settings_from(options)
     require_a_hand(settings, page=monitor is not None, fast=fast)
@@ -41,12 +41,12 @@ def replay(
     outputs = Outputs(
         fast=fast, save_video=save_video, monitor=monitor, foxglove=foxglove, duration_s=duration
     )
-    session = Replay(file, settings, outputs, panel.update)
-    panel.keys = keys_of(session)
-    show_address(session)
-    with panel, doors(session):
+    opened = open_replay(file, settings, outputs, panel.update)
+    panel.keys = keys_of(opened)
+    show_address(opened)
+    with panel, doors(opened):
         try:
-            session.run()
+            opened.run()
         finally:
-            panel.finish(session.snapshot())
-            tell_losses(session)
+            panel.finish(opened.snapshot())
+            tell_losses(opened)

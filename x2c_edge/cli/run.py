@@ -11,7 +11,7 @@ import typer
 from x2c_edge.cli import options as o
 
 if TYPE_CHECKING:
-    from x2c_edge.runtime.steering import Steering
+    from x2c_edge.runtime.run import Run
 
 
 def run(
@@ -53,7 +53,8 @@ def run(
     options = locals()
     from x2c_edge.cli.doors import doors, keys_of, require_a_hand, show_address
     from x2c_edge.cli.live_panel import panel_for
-    from x2c_edge.runtime.session import Outputs, Session
+    from x2c_edge.runtime.open_run import open_run
+    from x2c_edge.runtime.outlets import Outputs
 
     settings = o.settings_from(options, by_itself=input is None)
     require_a_hand(settings, page=monitor is not None, fast=fast)
@@ -67,21 +68,22 @@ def run(
         duration_s=duration,
     )
     panel = panel_for(sys.stderr)
-    session = Session(settings, outputs, panel.update)
-    panel.keys = keys_of(session)
-    show_address(session)
-    with panel, doors(session):
+    opened = open_run(settings, outputs, panel.update)
+    panel.keys = keys_of(opened)
+    show_address(opened)
+    with panel, doors(opened):
         try:
-            session.run()
+            opened.run()
         finally:
-            panel.finish(session.snapshot())
-            tell_losses(session)
-            if session.recording is not None and session.recording.failure is None:
-                print(session.recording.summary, file=sys.stderr)
+            panel.finish(opened.snapshot())
+            tell_losses(opened)
+            recording = opened.outlets.recording
+            if recording is not None and recording.failure is None:
+                print(recording.summary, file=sys.stderr)
 
 
-def tell_losses(session: Steering) -> None:
+def tell_losses(run: Run) -> None:
     """What the source could not deliver, on standard error; not when that is the error itself."""
-    trouble = session.source.status().last_error
+    trouble = run.source.status().last_error
     if trouble and trouble not in str(sys.exc_info()[1]):
         print(trouble, file=sys.stderr)

@@ -30,8 +30,8 @@ _LONGEST_LEAD = 0.1  # s
 _SHORTEST_STEP = 1e-3  # s
 
 
-class OneEuro:
-    """Adaptive first-order low-pass on n components at once.
+class SquareFilter:
+    """A One-Euro filter: an adaptive first-order low-pass, on n components at once.
 
     min_cutoff (n,) Hz: cutoff at rest. beta (n,): cutoff gained per unit of speed. speed_cutoff (n,) Hz:
     the filter of the speed. ``value`` and ``speed`` (n,), per second, are the filter's state.
@@ -60,7 +60,7 @@ class SteadySquare:
     """The square of one face over time. Times are the frames' nanoseconds."""
 
     def __init__(self, square: Square, t_ns: int) -> None:
-        self._filter = OneEuro(_MIN_CUTOFF, _BETA, _SPEED_CUTOFF)
+        self._filter = SquareFilter(_MIN_CUTOFF, _BETA, _SPEED_CUTOFF)
         self.snap(square, t_ns)
 
     def snap(self, square: Square, t_ns: int) -> None:

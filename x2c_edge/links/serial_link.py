@@ -112,7 +112,7 @@ class SerialLink(WorkerLink[serial.Serial]):
         return f"{what}: {os.strerror(error.errno)}"
 
     def talk(self, channel: serial.Serial) -> None:
-        _Session(self.outbox, channel, self._settle_s, self._rate_hz).run()
+        _PortTalk(self.outbox, channel, self._settle_s, self._rate_hz).run()
 
 
 def adapter_names() -> dict[str, str]:
@@ -133,7 +133,7 @@ def _discard_output(port: serial.Serial) -> None:
         raise OSError(*error.args) from error
 
 
-class _Session:
+class _PortTalk:
     """One life of an open port."""
 
     def __init__(self, outbox: Outbox, port: serial.Serial, settle_s: float, rate_hz: int) -> None:

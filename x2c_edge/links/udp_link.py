@@ -136,10 +136,10 @@ class UdpLink(WorkerLink[socket.socket]):
         return f"{where}: {os.strerror(error.errno or 0)}; check the network"
 
     def talk(self, channel: socket.socket) -> None:
-        _Session(self.outbox, channel, self._key, self._rate_hz, self.explain).run()
+        _SocketTalk(self.outbox, channel, self._key, self._rate_hz, self.explain).run()
 
 
-class _Session:
+class _SocketTalk:
     """One life of a socket: one run after another, each begun by a greeting."""
 
     def __init__(

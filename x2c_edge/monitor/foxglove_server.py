@@ -16,7 +16,7 @@ from typing import Final
 import foxglove
 
 from x2c_edge.monitor.foxglove_messages import LONGEST_MESSAGE, Topic, message_of, topics_of
-from x2c_edge.monitor.priority import let_the_run_go_first
+from x2c_edge.monitor.low_priority import let_the_run_go_first
 
 _LOOK_S: Final = 0.1  # how often is looked who has subscribed
 _BACKLOG: Final = 64  # messages that wait for a slow viewer; the oldest go first

@@ -78,8 +78,11 @@ class TwoStagePipeline:
 
     name = "two-stage"
 
-    def __init__(self, pack: Pack, backend: Backend, *, multiplier: bool = False) -> None:
+    def __init__(
+        self, pack: Pack, backend: Backend, *, multiplier: bool = False, keep_face: bool = False
+    ) -> None:
         """multiplier: scale the motion as section 6, step 6 (about 1 for any reference).
+        keep_face: measurements bring the generated face.
 
         NotFoundError if the pack is no two-stage pack or does not fit together.
         """
@@ -91,7 +94,7 @@ class TwoStagePipeline:
         self._tracker = SingleStagePipeline(pack, backend, backend.threads)
         self.crop_size = self._tracker.crop_size
         self.crop_scale = self._tracker.crop_scale
-        self.keep_face = False  # give Measurement.robot_face
+        self._keep_face = keep_face
         self._backend, self._threads, self._stream = backend, backend.threads, backend.stream
         self._multiplier = multiplier
         self._name = pack.name
@@ -308,7 +311,7 @@ class TwoStagePipeline:
             sharpness=tracked.sharpness,
             relative=relative,
             motion=FaceMotion.from_row(self._motion_out.values),
-            robot_face=self._robot_face() if relative and self.keep_face else None,
+            robot_face=self._robot_face() if relative and self._keep_face else None,
             tracked=tracked.values if relative else None,
         )
 

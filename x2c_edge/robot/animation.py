@@ -25,7 +25,7 @@ _SLACK: Final = 1e-9  # sums of decimals may end this far beyond a range
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class KeyFrame:
     """A key frame: seconds, paper units, and how the control gets from here to the next key frame.
 
     handles: for "bezier", (out_dt, out_dv, in_dt, in_dv). The curve's inner points are
@@ -49,7 +49,7 @@ class Animation:
 
     name: str
     tags: tuple[str, ...] = ()
-    tracks: Mapping[int, tuple[Key, ...]] = field(default_factory=dict)
+    tracks: Mapping[int, tuple[KeyFrame, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for index, keys in self.tracks.items():
@@ -76,7 +76,7 @@ class Animation:
         return values
 
 
-def track_problem(index: int, keys: tuple[Key, ...]) -> tuple[int, str] | None:
+def track_problem(index: int, keys: tuple[KeyFrame, ...]) -> tuple[int, str] | None:
     """The first broken rule of one control's key frames: (position, what and what to do), or None.
 
     Times rise and lie in 0..an hour; values, and the ends of handles, which a Bézier curve stays between,
@@ -111,7 +111,7 @@ def track_problem(index: int, keys: tuple[Key, ...]) -> tuple[int, str] | None:
     return None
 
 
-def _pieces(keys: tuple[Key, ...], times: NDArray[np.float64]) -> NDArray[np.float64]:
+def _pieces(keys: tuple[KeyFrame, ...], times: NDArray[np.float64]) -> NDArray[np.float64]:
     """The piece of a track that each time falls on: (T, 9), four points x, y and the kind's number."""
     rows = []
     for key, end in zip(keys, (*keys[1:], keys[-1]), strict=True):

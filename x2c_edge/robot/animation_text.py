@@ -6,7 +6,7 @@
 
     [Lip Corner Raise]                    a control, or a name without its side for both sides
     0.0   n       bezier                  seconds, value, how to go on; bezier is the default
-    0.4   n+0.35  bezier 0.1 0 0.2 0      handles: out_dt out_dv in_dt in_dv (see animation.Key)
+    0.4   n+0.35  bezier 0.1 0 0.2 0      handles: out_dt out_dv in_dt in_dv (see animation.KeyFrame)
     1.2   0.80    linear                  a plain number is in paper units,
     1.5   n                               n is the control's neutral, n+0.35 or n-0.2 an offset from it
 
@@ -20,7 +20,7 @@ from typing import Final
 
 from x2c_edge.controls import CONTROLS, INDEX, NAMES, NEUTRAL
 from x2c_edge.errors import BadArgumentError, NotFoundError, nearest
-from x2c_edge.robot.animation import INTERPOLATIONS, Animation, Key, track_problem
+from x2c_edge.robot.animation import INTERPOLATIONS, Animation, KeyFrame, track_problem
 
 LIBRARY: Final = Path(__file__).parent / "animations"
 # "Brow Inner" stands for "Brow Inner Left" and "Brow Inner Right".
@@ -48,7 +48,7 @@ def load(path: str | Path) -> Animation:
 def parse(text: str, file: str) -> Animation:
     """The animation in ``text``. ``BadArgumentError`` names ``file``, the line, and what to do."""
     header: dict[str, str] = {}
-    tracks: dict[int, list[Key]] = {}
+    tracks: dict[int, list[KeyFrame]] = {}
     lines: dict[int, list[int]] = {}
     current: tuple[int, ...] = ()
     for number, raw in enumerate(text.splitlines(), 1):
@@ -121,7 +121,7 @@ def _track(line: str, where: str) -> tuple[int, ...]:
     )
 
 
-def _key(line: str, index: int, where: str) -> Key:
+def _key(line: str, index: int, where: str) -> KeyFrame:
     words = line.split()
     if len(words) < 2:
         raise BadArgumentError(f"{where}: {line!r}; expected: time value interpolation [handles]")
@@ -138,8 +138,8 @@ def _key(line: str, index: int, where: str) -> Key:
         )
     time, value = _number(words[0], where), _value(words[1], index, where)
     if not handles:
-        return Key(time, value, interpolation)
-    return Key(time, value, interpolation, (handles[0], handles[1], handles[2], handles[3]))
+        return KeyFrame(time, value, interpolation)
+    return KeyFrame(time, value, interpolation, (handles[0], handles[1], handles[2], handles[3]))
 
 
 def _value(word: str, index: int, where: str) -> float:

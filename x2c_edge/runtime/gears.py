@@ -52,9 +52,7 @@ def open_pipeline(
     if gear == "two-stage":
         from x2c_edge.pipelines.two_stage import TwoStagePipeline
 
-        two_stage = TwoStagePipeline(pack, backend, multiplier=motion.multiplier)
-        two_stage.keep_face = keep_face
-        return two_stage
+        return TwoStagePipeline(pack, backend, multiplier=motion.multiplier, keep_face=keep_face)
     from x2c_edge.pipelines.single_stage import SingleStagePipeline
 
     return SingleStagePipeline(pack, backend)

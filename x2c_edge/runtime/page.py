@@ -41,16 +41,17 @@ class Player(Protocol):
 class RunPage(ServerFeed):
     """One run's page; ``start`` begins it."""
 
-    def __init__(self, address: str, operator: Operator) -> None:
+    _operator: Operator  # from ``start`` on
+
+    def __init__(self, address: str) -> None:
         self.link = PageLink(address, self._obey)
         super().__init__(self.link, "page", PERIOD_S, PICTURE_S)
-        self._operator = operator
         self._commands: deque[feed.Row] = deque(maxlen=_WAITING)
         self._last_frame: int | None = None
         self._snapshot: Facts = dict
         self._next_snapshot = 0.0
-        self.retune: Retune | None = None
-        self.player: Player | None = None
+        self._retune: Retune | None = None
+        self._player: Player | None = None
         # For the log: what was last told of.
         self._told: dict[str, str] = {}
         self._told_requests = 0.0
@@ -65,13 +66,23 @@ class RunPage(ServerFeed):
         """How many pages are open and in view."""
         return self.link.looking
 
-    def start(self, facts: dict[str, Any], snapshot: Facts) -> None:
-        """Serve from now on. facts: for the page's heading. snapshot: what there is to say now."""
-        self._snapshot = snapshot
+    def start(
+        self,
+        facts: dict[str, Any],
+        snapshot: Facts,
+        operator: Operator,
+        *,
+        retune: Retune | None = None,
+        player: Player | None = None,
+    ) -> None:
+        """Serve from now on. facts: for the page's heading. snapshot: what there is to say now. operator,
+        retune, player: what the page's buttons, gains and time line work on."""
+        self._snapshot, self._operator = snapshot, operator
+        self._retune, self._player = retune, player
         can = {
             "neutral": self._operator.recalibrate is not None,
-            "tune": self.retune is not None,
-            "play": self.player is not None,
+            "tune": self._retune is not None,
+            "play": self._player is not None,
             "hold": self._operator.hold_to_run,
         }
         self._begin(feed.hello(facts | {"can": can}))
@@ -147,10 +158,10 @@ class RunPage(ServerFeed):
                 self._operator.release_all("page") if not by else self._operator.release(by)
             elif request in REQUESTS:
                 self._operator.ask(str(request), by)
-            elif request == "tune" and self.retune is not None:
-                self.retune(*_tuning(word))
-            elif request == "play" and self.player is not None:
-                self.player.order(word)
+            elif request == "tune" and self._retune is not None:
+                self._retune(*_tuning(word))
+            elif request == "play" and self._player is not None:
+                self._player.order(word)
         except (UserError, TypeError, ValueError) as error:
             self.link.send(feed.log(time.time(), f"{request}: {error}"[:200]))
 

@@ -12,7 +12,7 @@ import socket
 import sys
 
 from x2c_edge.monitor.access import TOKEN_VARIABLE, Access
-from x2c_edge.monitor.priority import let_the_run_go_first
+from x2c_edge.monitor.low_priority import let_the_run_go_first
 from x2c_edge.monitor.server import PageServer
 from x2c_edge.robot.web_head import web_head
 

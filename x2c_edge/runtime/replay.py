@@ -12,45 +12,44 @@ from x2c_edge.capture.played import Played
 from x2c_edge.frames import FaceCrop, Frame
 from x2c_edge.record.recorded import Recorded, RecordedFrame
 from x2c_edge.runtime.latency import LatencyBook
+from x2c_edge.runtime.outlets import Outputs
+from x2c_edge.runtime.run import Kind, Run, beginning
 from x2c_edge.runtime.settings import Settings
-from x2c_edge.runtime.steering import Outputs, Steering
 from x2c_edge.runtime.telemetry import Snapshot
 from x2c_edge.runtime.vision import Sight
 
 GEAR = "replay"
 
 
-class Replay(Steering):
-    """One replay. NotFoundError when the file holds nothing to replay."""
-
-    def __init__(
-        self,
-        path: Path,
-        settings: Settings,
-        outputs: Outputs,
-        on_snapshot: Callable[[Snapshot], None] | None = None,
-    ) -> None:
-        super().__init__(settings, outputs, on_snapshot)
+def open_replay(
+    path: Path,
+    settings: Settings,
+    outputs: Outputs,
+    on_snapshot: Callable[[Snapshot], None] | None = None,
+) -> Run:
+    """A recording's run, open and ready. NotFoundError when the file holds nothing to replay."""
+    with beginning(settings, outputs) as begun:
         pictures = any((outputs.save_video, outputs.monitor, outputs.foxglove))
-        self.recorded = Recorded(path, pictures=pictures)
-        self.recorded.open()
-        self.source = self.recorded if outputs.fast else Played(self.recorded)
-        if self.page is not None and isinstance(self.source, Played):
-            self.page.player = self.source
-        try:
-            self._open_links()
-            self._steer(
-                RecordedVision(), (GEAR,), LatencyBook(), generated=self.recorded.has_robot_face, facts={}
-            )
-        except BaseException:
-            self._abandon()
-            raise
+        recorded = Recorded(path, pictures=pictures)
+        recorded.open()
+        begun.undo.callback(recorded.close)
+        player = None if outputs.fast else Played(recorded)
+        begun.outlets.open_links()
 
-    def _page_snapshot(self) -> dict[str, Any]:
-        played = {"position": self.recorded.progress}
-        if isinstance(self.source, Played):
-            played |= {"paused": self.source.paused, "speed": self.source.speed}
-        return super()._page_snapshot() | played
+        def page_facts() -> dict[str, Any]:
+            paced = {} if player is None else {"paused": player.paused, "speed": player.speed}
+            return {"position": recorded.progress} | paced
+
+        kind = Kind(
+            source=player or recorded,
+            eyes=RecordedVision(),
+            gears=(GEAR,),
+            book=LatencyBook(),
+            generated=recorded.has_robot_face,
+            player=player,
+            page_facts=page_facts,
+        )
+        return Run(begun, kind, on_snapshot)
 
 
 class RecordedVision:

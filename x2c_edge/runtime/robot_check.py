@@ -20,10 +20,13 @@ from x2c_edge.controls import CONTROLS, INDEX, NAMES
 from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import Expression, Frame
 from x2c_edge.runtime.latency import LatencyBook
+from x2c_edge.runtime.outlets import Outputs
 from x2c_edge.runtime.recorder import RunRecorder
 from x2c_edge.runtime.robot_motions import seen
+from x2c_edge.runtime.run import Kind, Run, beginning
 from x2c_edge.runtime.settings import Settings
-from x2c_edge.runtime.steering import Outputs, Steering, envelope_of
+from x2c_edge.runtime.supervision import envelope_of
+from x2c_edge.runtime.telemetry import Snapshot
 from x2c_edge.runtime.vision import Sight
 from x2c_edge.safety.correction import Correction
 from x2c_edge.safety.envelope import Limit
@@ -113,7 +116,7 @@ def slowed(settings: Settings) -> Settings:
     return replace(settings, safety=replace(settings.safety, limits=limits, hold_to_run=False))
 
 
-class RobotCheck(Steering):
+class RobotCheck:
     """``run`` drives the links until ``stop``; ``check`` asks, from another thread.
 
     found: by control name, whatever way it ended.
@@ -123,22 +126,26 @@ class RobotCheck(Steering):
         self, settings: Settings, names: Sequence[str] = NAMES, watchers: tuple[RunRecorder, ...] = ()
     ) -> None:
         slow = slowed(settings)
-        super().__init__(slow, Outputs(watchers=watchers), None)
         self._names = names
         self._envelope = envelope_of(slow)
         self._range = self._envelope.high - self._envelope.low
         self._base = self._envelope.rest.copy()  # with the rests found so far
         self._pose = self._base.copy()
         self.found: dict[str, Found] = {}
-        self.source = PoseSource()
         self._over = False
-        try:
-            self._open_links()
-            self._eyes = PoseEyes(self._envelope.correction, self._base)
-            self._steer(self._eyes, (GEAR,), LatencyBook(("queue",)), generated=False, facts={})
-        except BaseException:
-            self._abandon()
-            raise
+        self._eyes = PoseEyes(self._envelope.correction, self._base)
+        with beginning(slow, Outputs(watchers=watchers)) as begun:
+            begun.outlets.open_links()
+            self._run = Run(begun, Kind(PoseSource(), self._eyes, (GEAR,), LatencyBook(("queue",))))
+        self.supervisor, self.operator = self._run.supervisor, self._run.operator
+
+    def run(self) -> None:
+        """Drive the links until ``stop``; errors as ``Run.run``'s."""
+        self._run.run()
+
+    def snapshot(self) -> Snapshot:
+        """The run now; callable from any thread."""
+        return self._run.snapshot()
 
     # --- the dialogue -----------------------------------------------------------------------------
 
@@ -149,7 +156,7 @@ class RobotCheck(Steering):
         """
         self._go(self._base)
         if self.supervisor.last_command is None and not self._over:
-            status = self._links[0].status()
+            status = self._run.outlets.links[0].status()
             raise NotFoundError(
                 status.last_error or f"link {status.uri}: takes no commands; is the robot on?"
             )
@@ -255,7 +262,7 @@ class RobotCheck(Steering):
     def stop(self) -> None:
         """Ease to neutral, then end ``run``."""
         self._over = True
-        super().stop()
+        self._run.stop()
 
     def _step_of(self, k: int) -> tuple[float, str]:
         """The motion that shows this control, and the others that the combination rules move with it.

@@ -17,8 +17,10 @@ from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.frames import Expression, Frame
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.mailbox import Mailbox
+from x2c_edge.runtime.outlets import Outputs
+from x2c_edge.runtime.run import Kind, Run, beginning
 from x2c_edge.runtime.settings import Settings
-from x2c_edge.runtime.steering import Outputs, Steering
+from x2c_edge.runtime.telemetry import Snapshot
 from x2c_edge.runtime.vision import Sight
 
 GEAR: Final = "own-values"
@@ -34,7 +36,7 @@ class _Shown(Frame):
     pose: NDArray[np.float64] | None = None
 
 
-class RobotOutput(Steering):
+class RobotOutput:
     """Drives the links from a thread of its own, between ``with`` and its end.
 
     Whatever it is shown leaves within range, speed and combination limits. A program that shows nothing for
@@ -48,18 +50,19 @@ class RobotOutput(Steering):
         if links is not None:
             uris = (links,) if isinstance(links, str) else tuple(links)
             settings = replace(settings, run=replace(settings.run, link=uris))
-        super().__init__(settings, Outputs(), None)
-        self.source = _Poses()
-        self._shown = self.source.shown
+        poses = _Poses()
+        with beginning(settings, Outputs()) as begun:
+            begun.outlets.open_links()
+            self._run = Run(begun, Kind(poses, _Eyes(), (GEAR,), LatencyBook(("queue",))))
+        self.supervisor, self.operator = self._run.supervisor, self._run.operator
+        self._shown = poses.shown
         self._thread = threading.Thread(target=self._work, name="robot-output", daemon=True)
         self._error: BaseException | None = None
         self._seq = 0
-        try:
-            self._open_links()
-            self._steer(_Eyes(), (GEAR,), LatencyBook(("queue",)), generated=False, facts={})
-        except BaseException:
-            self._abandon()
-            raise
+
+    def snapshot(self) -> Snapshot:
+        """The run now; callable from any thread."""
+        return self._run.snapshot()
 
     def show(self, values: ArrayLike) -> None:
         """The newest pose: (30,) in the order of ``NAMES``, paper units. Returns at once; from any thread.
@@ -78,7 +81,7 @@ class RobotOutput(Steering):
         until = time.monotonic() + READY_S
         while self.supervisor.last_command is None and self._thread.is_alive():
             if time.monotonic() > until:
-                said = "; ".join(link.status().last_error for link in self._links)
+                said = "; ".join(link.status().last_error for link in self._run.outlets.links)
                 self._end()
                 raise NotFoundError(said or f"no link took a command within {READY_S:g} s; is the robot on?")
             time.sleep(0.005)
@@ -92,12 +95,12 @@ class RobotOutput(Steering):
             raise self._error
 
     def _end(self) -> None:
-        self.stop()
+        self._run.stop()
         self._thread.join()
 
     def _work(self) -> None:
         try:
-            self.run()
+            self._run.run()
         except BaseException as error:
             self._error = error
 

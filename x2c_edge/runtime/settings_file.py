@@ -8,7 +8,7 @@ from typing import Any, Final
 from x2c_edge import config
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.runtime.settings import Settings, load
-from x2c_edge.runtime.steering import envelope_of
+from x2c_edge.runtime.supervision import envelope_of
 from x2c_edge.toml_text import from_toml, to_toml
 from x2c_edge.whole_file import write_whole
 

@@ -18,7 +18,6 @@ from x2c_edge.pipelines.reference import Reference
 from x2c_edge.pipelines.retargeter import MotionSettings, Retargeter
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.trace import Trace
-from x2c_edge.safety.supervisor import Supervisor
 
 NO_FACE: Final = "no face in view"
 
@@ -37,18 +36,6 @@ class Sight:
     steps_ns: int  # the part of it inside named steps
     acquired: bool = False  # the face was found in this frame: its time says nothing about the next
     robot_face: NDArray[np.uint8] | None = None  # (H, W, 3) RGB, when the pipeline makes one and was asked
-
-
-def tell(sight: Sight, supervisor: Supervisor, had_reference: bool, now_ns: int) -> None:
-    """Tell the supervisor what was seen. had_reference: of the sight before, False before the first."""
-    if sight.has_reference and not had_reference:
-        supervisor.reference_ready(now_ns)
-    elif had_reference and not sight.has_reference:
-        supervisor.reference_lost()
-    if sight.expression is not None:
-        supervisor.offer(sight.expression, now_ns)
-    elif sight.landmarks is None:
-        supervisor.face_lost(now_ns)
 
 
 class Eyes(Protocol):

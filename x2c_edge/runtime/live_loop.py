@@ -6,63 +6,41 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from x2c_edge.capture.base import EndOfStream, Source
-from x2c_edge.errors import NotFoundError
+from x2c_edge.capture.base import EndOfStream
 from x2c_edge.frames import Command, Frame
-from x2c_edge.links.base import Link
 from x2c_edge.runtime.endings import close_links
 from x2c_edge.runtime.governor import Governor
-from x2c_edge.runtime.latency import LatencyBook
+from x2c_edge.runtime.loop_parts import TELEMETRY_PERIOD_S, LoopParts
 from x2c_edge.runtime.mailbox import Mailbox
-from x2c_edge.runtime.operator import Operator
 from x2c_edge.runtime.priority import preferred
-from x2c_edge.runtime.recorder import RunRecorder
+from x2c_edge.runtime.supervision import Informant
 from x2c_edge.runtime.tick import TickClock
-from x2c_edge.runtime.vision import Eyes, Sight, tell
-from x2c_edge.safety.supervisor import Supervisor
+from x2c_edge.runtime.vision import Sight
 
 READ_TIMEOUT_S: Final = 0.1
-TELEMETRY_PERIOD_S: Final = 0.25
 LINK_CHECK_EVERY: Final = 6  # ticks
 CLOSE_TIMEOUT_S: Final = 1.0
 
 
-class LiveRun:
+class LiveLoop:
     """Runs until ``stop`` (from any thread or a signal handler), the source's end, or a time limit.
 
     ``run`` blocks; it returns when the face is back at neutral and every link is closed.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        vision: Eyes,
-        governor: Governor,
-        supervisor: Supervisor,
-        links: Sequence[Link],
-        book: LatencyBook,
-        *,
-        budget_ns: int,
-        rate_hz: int,
-        operator: Operator | None = None,
-        recorders: Sequence[RunRecorder] = (),
-        on_telemetry: Callable[[], None] | None = None,
-        duration_s: float | None = None,
-        max_frames: int | None = None,
-    ) -> None:
-        self._source, self._vision, self._governor = source, vision, governor
-        self._supervisor, self._links, self._book = supervisor, links, book
-        self._operator = operator or Operator()
-        self._budget_ns, self._period_ns = budget_ns, round(1e9 / rate_hz)
-        self._recorders, self._on_telemetry = recorders, on_telemetry
-        self._duration_s, self._max_frames = duration_s, max_frames
+    def __init__(self, parts: LoopParts, governor: Governor, budget_ns: int) -> None:
+        """governor: chooses each frame's gear. budget_ns: from the camera to the wire; a frame that is older
+        when vision takes it is skipped."""
+        self._parts, self._governor = parts, governor
+        self._supervisor, self._book = parts.supervisor, parts.book
+        self._budget_ns = budget_ns
         self._frames: Mailbox[Frame] = Mailbox()
         self._sights: Mailbox[Sight] = Mailbox()
-        self._clock = TickClock(self._period_ns, time.monotonic_ns())
+        self._clock = TickClock(parts.period_ns, time.monotonic_ns())
         self._stopping = threading.Event()  # ease to neutral and end
         self._finished = threading.Event()  # the last command has left
         self._failure: BaseException | None = None
@@ -96,7 +74,7 @@ class LiveRun:
             self._finished.set()
             for worker in workers:
                 worker.join(timeout=3.0)
-            self.losses = close_links(self._links, CLOSE_TIMEOUT_S)
+            self.losses = close_links(self._parts.links, CLOSE_TIMEOUT_S)
             self._end_s = time.monotonic()
         if self._failure is not None:
             raise self._failure
@@ -137,7 +115,7 @@ class LiveRun:
     def _capture(self) -> None:
         try:
             while not self._stopping.is_set():
-                frame = self._source.read(READ_TIMEOUT_S)
+                frame = self._parts.source.read(READ_TIMEOUT_S)
                 if frame is not None:
                     self._frames.post(frame)
         except EndOfStream:
@@ -145,7 +123,7 @@ class LiveRun:
             time.sleep(2 * self._budget_ns / 1e9)
             self._stopping.set()
         finally:
-            self._source.close()
+            self._parts.source.close()
 
     # --- vision -----------------------------------------------------------------------------------
 
@@ -162,7 +140,7 @@ class LiveRun:
                 self._too_old += 1
                 book.skips = self.skipped
                 continue
-            sight = self._vision.process(frame, governor.running)
+            sight = self._parts.eyes.process(frame, governor.running)
             self.hint = sight.hint
             in_time = True
             if sight.landmarks is not None and not sight.acquired:
@@ -173,7 +151,7 @@ class LiveRun:
             self._sights.post(sight if in_time else replace(sight, expression=None))
             self._processed += 1
             self._with_face += sight.landmarks is not None
-            for recorder in self._recorders:
+            for recorder in self._parts.recorders:
                 recorder.offer(sight)
             done_ns = time.monotonic_ns()
             self._finish_times.append(done_ns / 1e9)
@@ -181,7 +159,7 @@ class LiveRun:
                 book.capture_to_controls.add(done_ns - frame.t_capture_ns)
             book.overhead.add(done_ns - start_ns - sight.steps_ns)
             book.skips = self.skipped
-            if self._max_frames is not None and self._processed >= self._max_frames:
+            if self._parts.max_frames is not None and self._processed >= self._parts.max_frames:
                 self._stopping.set()
 
     # --- actuation --------------------------------------------------------------------------------
@@ -190,9 +168,9 @@ class LiveRun:
         """The tick. Deadlines are absolute: a late tick does not push the next ones back."""
         supervisor, book = self._supervisor, self._book
         tick, start_ns = 0, time.monotonic_ns()
-        clock = self._clock
+        clock, duration_s = self._clock, self._parts.duration_s
         clock.due_ns = start_ns
-        had_reference = False
+        informant = Informant(supervisor)
         while True:
             due_ns = clock.due_ns
             wait_ns = due_ns - time.monotonic_ns()
@@ -203,17 +181,16 @@ class LiveRun:
                 book.tick_jitter.add(now_ns - due_ns)
             if tick % LINK_CHECK_EVERY == 0:
                 self._watch_links(now_ns)
-            if self._duration_s is not None and now_ns - start_ns > self._duration_s * 1e9:
+            if duration_s is not None and now_ns - start_ns > duration_s * 1e9:
                 self._stopping.set()
             if self._stopping.is_set():
                 supervisor.begin_stop(now_ns)
-            self._operator.attend(supervisor, now_ns)
+            self._parts.operator.attend(supervisor, now_ns)
             sight = self._sights.take(0.0)
             if sight is not None:
                 if sight.expression is not None and (waited_ns := clock.taken(now_ns)) is not None:
                     book.tick_wait.add(waited_ns)
-                tell(sight, supervisor, had_reference, now_ns)
-                had_reference = sight.has_reference
+                informant.tell(sight, now_ns)
             command = supervisor.tick(now_ns)
             if command is not None:
                 self._send(command)
@@ -223,10 +200,10 @@ class LiveRun:
             clock.advance(time.monotonic_ns())
 
     def _send(self, command: Command) -> None:
-        for link in self._links:
+        for link in self._parts.links:
             with self._counted_errors(command.t_send_ns):
                 link.send(command)
-        for recorder in self._recorders:
+        for recorder in self._parts.recorders:
             recorder.command(command)
         if command.t_capture_ns is not None and command.frame_seq != self._last_frame_on_wire:
             self._last_frame_on_wire = command.frame_seq
@@ -245,7 +222,7 @@ class LiveRun:
 
     def _watch_links(self, now_ns: int) -> None:
         """The supervisor starts with the first link that is up, and starts softly after all were down."""
-        statuses = [link.status() for link in self._links]
+        statuses = [link.status() for link in self._parts.links]
         for status in statuses:
             if status.robot_fault:
                 self._supervisor.robot_fault(now_ns, f"{status.uri}: {status.robot_fault}")
@@ -260,13 +237,5 @@ class LiveRun:
         self._book.note_gear(self._governor.gear, time.monotonic_ns())
         while not self._finished.wait(TELEMETRY_PERIOD_S):
             self._book.note_gear(self._governor.gear, time.monotonic_ns())
-            if self._on_telemetry is not None:
-                self._on_telemetry()
-
-
-def nothing_to_follow(source: Source, frames: int, advice: str = "") -> NotFoundError:
-    """The error of a file that never showed a face. advice: what is known to be wrong with it."""
-    return NotFoundError(
-        f"{source.name}: no face was found in {frames} frame{'s' if frames != 1 else ''}; "
-        + (advice or "use a picture with one face at least 60 pixels high, looking towards the camera")
-    )
+            if self._parts.on_telemetry is not None:
+                self._parts.on_telemetry()

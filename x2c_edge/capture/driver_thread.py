@@ -10,7 +10,7 @@ from collections.abc import Callable
 _PATIENCE_AT_EXIT_S = 8.0
 
 
-class Worker:
+class DriverThread:
     """Runs ``work`` in a thread; ``work`` looks at ``stopping`` between its blocking calls.
 
     The program's exit waits for the thread: CPython cuts a thread off that returns from C++ into an

@@ -10,21 +10,20 @@ import pytest
 
 from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import Flag
-from x2c_edge.runtime.fast import FastRun
-from x2c_edge.runtime.session import Outputs, Session
+from x2c_edge.runtime.fast_loop import FastLoop
+from x2c_edge.runtime.open_run import open_run
+from x2c_edge.runtime.outlets import Outputs
 
 PERIOD_NS = round(1e9 / 60)
 GEAR = "single-stage"
 
 
-def run_of(parts, **named) -> FastRun:
-    return FastRun(
-        parts.source, parts.vision, GEAR, parts.supervisor, [parts.link], parts.book, rate_hz=60, **named
-    )
+def run_of(parts, **named) -> FastLoop:
+    return FastLoop(parts.of_loop(**named), GEAR)
 
 
 def written(settings, path: Path, **outputs) -> bytes:
-    Session(settings(run={"link": (f"jsonl:{path}",)}), Outputs(fast=True, **outputs)).run()
+    open_run(settings(run={"link": (f"jsonl:{path}",)}), Outputs(fast=True, **outputs)).run()
     return path.read_bytes()
 
 
@@ -49,7 +48,7 @@ def test_the_real_network_is_repeatable_too(
             capture={"input": str(clip)},
             calibration={"reference": reference_file},
         )
-        Session(tree, Outputs(fast=True, max_frames=30)).run()
+        open_run(tree, Outputs(fast=True, max_frames=30)).run()
         return path.read_bytes()
 
     first = controls("a.jsonl")
@@ -88,7 +87,7 @@ def test_it_can_end_early(parts, limit: dict, frames: int):
 
 
 def test_stop_eases_to_neutral_in_file_time(parts):
-    runs: list[FastRun] = []
+    runs: list[FastLoop] = []
 
     def stop_at_20(command) -> None:
         if command.frame_seq == 20:
@@ -117,10 +116,10 @@ def test_a_damaged_picture_sends_the_robot_home_first(parts, portrait, tmp_path:
 
 def test_telemetry_is_told_and_changes_nothing(parts, settings, tmp_path: Path):
     seen = []
-    session = Session(
+    run = open_run(
         settings(run={"link": (f"jsonl:{tmp_path / 'a.jsonl'}",)}), Outputs(fast=True), seen.append
     )
-    session.run()
+    run.run()
     assert seen
     assert seen[-1].frames <= 75
     assert (tmp_path / "a.jsonl").read_bytes() == written(settings, tmp_path / "b.jsonl")
@@ -129,5 +128,5 @@ def test_telemetry_is_told_and_changes_nothing(parts, settings, tmp_path: Path):
 def test_the_clip_is_not_touched(settings, face_clip: Path, tmp_path: Path):
     clip = Path(shutil.copy(face_clip, tmp_path / "clip.mp4"))
     before = clip.read_bytes()
-    Session(settings(capture={"input": str(clip)}), Outputs(fast=True, max_frames=3)).run()
+    open_run(settings(capture={"input": str(clip)}), Outputs(fast=True, max_frames=3)).run()
     assert clip.read_bytes() == before

@@ -11,22 +11,14 @@ from x2c_edge.frames import Flag
 from x2c_edge.pipelines.base import Measurement
 from x2c_edge.pipelines.single_stage import SingleStagePipeline
 from x2c_edge.runtime.governor import Governor
-from x2c_edge.runtime.live import LiveRun
+from x2c_edge.runtime.live_loop import LiveLoop
 
 BUDGET_NS = 2_000_000_000  # nothing here is about being in time
 
 
-def run_of(parts, **named) -> LiveRun:
-    period_ns = round(1e9 / 60)
-    return LiveRun(
-        parts.source,
-        parts.vision,
-        Governor(("single-stage",), named.get("budget_ns", BUDGET_NS), period_ns),
-        parts.supervisor,
-        [parts.link],
-        parts.book,
-        **{"budget_ns": BUDGET_NS, "rate_hz": 60} | named,
-    )
+def run_of(parts, budget_ns: int = BUDGET_NS, **named) -> LiveLoop:
+    of_loop = parts.of_loop(**named)
+    return LiveLoop(of_loop, Governor(("single-stage",), budget_ns, of_loop.period_ns), budget_ns)
 
 
 @pytest.fixture(autouse=True)

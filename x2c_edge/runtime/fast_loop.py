@@ -6,48 +6,24 @@ One thread, no wall clock: the same input gives the same commands, bit for bit o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
 from typing import Final
 
-from x2c_edge.capture.base import EndOfStream, Source
-from x2c_edge.links.base import Link
+from x2c_edge.capture.base import EndOfStream
 from x2c_edge.runtime.endings import close_links
-from x2c_edge.runtime.latency import LatencyBook
-from x2c_edge.runtime.live import TELEMETRY_PERIOD_S
-from x2c_edge.runtime.operator import Operator
-from x2c_edge.runtime.recorder import RunRecorder
-from x2c_edge.runtime.vision import Eyes, tell
-from x2c_edge.safety.supervisor import Supervisor
+from x2c_edge.runtime.loop_parts import TELEMETRY_PERIOD_S, LoopParts
+from x2c_edge.runtime.supervision import Informant
 
 CLOSE_TIMEOUT_S: Final = 20.0  # longer than live: a link to a file waits rather than drops
 
 
-class FastRun:
+class FastLoop:
     """A command leaves at every frame's time, and in between so that no gap exceeds the link's period."""
 
-    def __init__(
-        self,
-        source: Source,
-        vision: Eyes,
-        gear: str,
-        supervisor: Supervisor,
-        links: Sequence[Link],
-        book: LatencyBook,
-        *,
-        rate_hz: int,
-        operator: Operator | None = None,
-        recorders: Sequence[RunRecorder] = (),
-        on_telemetry: Callable[[], None] | None = None,
-        duration_s: float | None = None,
-        max_frames: int | None = None,
-    ) -> None:
-        self._source, self._vision, self._gear = source, vision, gear
-        self._supervisor, self._links, self._book = supervisor, links, book
-        self._operator = operator or Operator()
-        self._period_ns = round(1e9 / rate_hz)
-        self._recorders, self._on_telemetry = recorders, on_telemetry
-        self._duration_ns = None if duration_s is None else round(duration_s * 1e9)
-        self._max_frames = max_frames
+    def __init__(self, parts: LoopParts, gear: str) -> None:
+        """gear: what every frame runs in; there is no clock to be late on."""
+        self._parts, self._gear = parts, gear
+        self._supervisor, self._book = parts.supervisor, parts.book
+        self._informant = Informant(parts.supervisor)
         self._stop = False
         self._now_ns = 0
         self._start_s = time.monotonic()
@@ -79,53 +55,53 @@ class FastRun:
             finally:  # also after a damaged picture: the robot goes home before the links close
                 self._supervisor.begin_stop(self._now_ns)
                 while not self._supervisor.stopped:
-                    self._tick(self._now_ns + self._period_ns)
+                    self._tick(self._now_ns + self._parts.period_ns)
         finally:
-            self._source.close()
-            self.losses = close_links(self._links, CLOSE_TIMEOUT_S)
+            self._parts.source.close()
+            self.losses = close_links(self._parts.links, CLOSE_TIMEOUT_S)
             self._end_s = time.monotonic()
 
     def _frames(self) -> None:
-        had_reference = False
+        parts, period_ns = self._parts, self._parts.period_ns
+        end_ns = None if parts.duration_s is None else round(parts.duration_s * 1e9)
         while not self._stop:
             start_ns = time.monotonic_ns()
             try:
-                frame = self._source.read(1.0)
+                frame = parts.source.read(1.0)
             except EndOfStream:
                 return
             if frame is None:
                 continue
-            if self._duration_ns is not None and frame.t_capture_ns > self._duration_ns:
+            if end_ns is not None and frame.t_capture_ns > end_ns:
                 return
             read_ns = time.monotonic_ns()
             self._book.stage("read").add(read_ns - start_ns)
-            while frame.t_capture_ns - self._now_ns > self._period_ns:
-                self._tick(self._now_ns + self._period_ns)
-            sight = self._vision.process(frame, self._gear)
+            while frame.t_capture_ns - self._now_ns > period_ns:
+                self._tick(self._now_ns + period_ns)
+            sight = parts.eyes.process(frame, self._gear)
             self.processed += 1
             self.with_face += sight.landmarks is not None
-            tell(sight, self._supervisor, had_reference, frame.t_capture_ns)
-            had_reference = sight.has_reference
+            self._informant.tell(sight, frame.t_capture_ns)
             self._tick(frame.t_capture_ns)
             done_ns = time.monotonic_ns()
             if sight.landmarks is not None:
                 self._book.capture_to_controls.add(done_ns - read_ns)
             self._book.overhead.add(done_ns - read_ns - sight.steps_ns)
-            for recorder in self._recorders:
+            for recorder in parts.recorders:
                 recorder.offer(sight)
             self.hint = sight.hint
-            if self._on_telemetry is not None and done_ns / 1e9 - self._told_s > TELEMETRY_PERIOD_S:
+            if parts.on_telemetry is not None and done_ns / 1e9 - self._told_s > TELEMETRY_PERIOD_S:
                 self._told_s = done_ns / 1e9
-                self._on_telemetry()
-            if self._max_frames is not None and self.processed >= self._max_frames:
+                parts.on_telemetry()
+            if parts.max_frames is not None and self.processed >= parts.max_frames:
                 return
 
     def _tick(self, now_ns: int) -> None:
         self._now_ns = max(self._now_ns, now_ns)
-        self._operator.attend(self._supervisor, self._now_ns)
+        self._parts.operator.attend(self._supervisor, self._now_ns)
         command = self._supervisor.tick(self._now_ns)
         if command is not None:
-            for link in self._links:
+            for link in self._parts.links:
                 link.send(command)
-            for recorder in self._recorders:
+            for recorder in self._parts.recorders:
                 recorder.command(command)
