@@ -44,7 +44,7 @@ class CpuSingleStage(nn.Module):
         hidden = net.features(net.trunk(x))
         face = net.face(hidden)
         frames, signs = torch.addmm(self.ones, face[:, 1:-3], self.to_frames).chunk(2, dim=1)
-        right, left, mouth = (frames * torch.sign(signs)).reshape(3, _FRAME).split(1)
+        right, left, mouth = (frames * torch.sign(signs)).reshape(3, _FRAME).chunk(3)
         height = len(self.eye_below)
         at = _places(torch.cat([right, left]), self.eye_along, self.eye_below)
         eyes = torch.cat(cut(x, at.reshape(1, 2 * height, -1, 2)).chunk(2, dim=2))
