@@ -182,8 +182,8 @@ def main(
         f"{machine()}; medians of {rounds} rounds of {frames} frames of {clip.name}, quiet and crowded in "
         f"turns, `python -m tools.bench.crowded {clip.name} --programs {programs}`.\n\n"
         + markdown_table(["gear, backend", "quiet, ms", "crowded, ms", "times as long"], rows)
-        + f"\nLive ({name}) with both gears and a budget that two-stage holds in quiet, the programs starting "
-        "in the middle of a run: " + "; ".join(live) + ".\n"
+        + f"\nLive ({name}) with both gears and a budget that two-stage holds in quiet, the programs "
+        "starting in the middle of a run: " + "; ".join(live) + ".\n"
     )
     print(text)
     if write is not None:
