@@ -6,7 +6,8 @@ import contextlib
 import errno
 import os
 import sys
-from typing import Final
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 
@@ -17,6 +18,7 @@ from x2c_edge.cli import (
     config,
     ctl,
     doctor,
+    log,
     packs,
     profile,
     replay,
@@ -68,9 +70,14 @@ def _root(
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version."
     ),
+    log_level: Annotated[
+        log.Level | None, typer.Option(help="Write what happens in a run to standard error.")
+    ] = None,
+    log_file: Annotated[Path | None, typer.Option(help="Write it to the end of this file instead.")] = None,
 ) -> None:
     if debug:
         os.environ["X2C_EDGE_DEBUG"] = "1"
+    log.start(log_level, log_file)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from x2c_edge.capture.base import Source
 from x2c_edge.controls import GROUPS
 from x2c_edge.errors import FaultError, NotFoundError, UserError
 from x2c_edge.runtime.endings import the_worst
+from x2c_edge.runtime.event_log import EventLog
 from x2c_edge.runtime.fast_loop import FastLoop
 from x2c_edge.runtime.governor import HOLD, Governor
 from x2c_edge.runtime.latency import LatencyBook
@@ -95,6 +96,7 @@ class Run:
         written."""
         self._settings, self._outputs, self._kind = begun.settings, begun.outputs, kind
         self._ran = self._interrupted = False
+        self._on_snapshot, self._events = on_snapshot, EventLog()
         self.supervisor, self.outlets = begun.supervisor, begun.outlets
         self.source, self.eyes, self.book = kind.source, kind.eyes, kind.book
         self.operator = Operator(hold_to_run=self._settings.safety.hold_to_run, recalibrate=kind.recalibrate)
@@ -113,7 +115,7 @@ class Run:
             rate_hz=run.rate,
             operator=self.operator,
             recorders=self.outlets.recorders,
-            on_telemetry=None if on_snapshot is None else lambda: on_snapshot(self.snapshot()),
+            on_telemetry=self._tell,
             duration_s=self._outputs.duration_s,
             max_frames=self._outputs.max_frames,
         )
@@ -199,6 +201,12 @@ class Run:
             source=self.source.status(),
             links=tuple(link.status() for link in self.outlets.links),
         )
+
+    def _tell(self) -> None:
+        now = self.snapshot()
+        self._events.notice(now)
+        if self._on_snapshot is not None:
+            self._on_snapshot(now)
 
     def _page_snapshot(self) -> dict[str, Any]:
         return as_dict(self.snapshot()) | self._kind.page_facts()
