@@ -10,8 +10,8 @@ from x2c_edge.errors import BadArgumentError
 from x2c_edge.runtime.settings import SafetySettings, Settings, load
 from x2c_edge.runtime.supervision import supervisor_of
 from x2c_edge.safety.envelope import Limit
-from x2c_edge.safety.one_euro import OneEuroSettings, SmoothingSettings
 from x2c_edge.safety.settings import SupervisorSettings
+from x2c_edge.safety.smoothing import OneEuroSettings, SmoothingSettings
 
 # settings in TOML, what the message must name
 WRONG = {

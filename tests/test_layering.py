@@ -25,6 +25,7 @@ LEVELS = (
         "controls",
         "frames",
         "errors",
+        "one_euro",
         "processor",
         "schemes",
         "within",

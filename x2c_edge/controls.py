@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,71 +54,80 @@ class Control:
     namespace: str | None
 
 
-# name, group, namespace, wire range, deployed range, Table 2, paper neutral, neutral, slew.
-# Angles in the wire and deployed ranges and in the slew are degrees here, as in the specification.
+class _Row(NamedTuple):
+    """A line of the specification's table: its angles are degrees (wire, deployed, slew) but for those of the
+    paper, which are radians."""
+
+    name: str
+    group: Group
+    namespace: str | None
+    wire: tuple[float, float]
+    deployed: tuple[float, float]
+    table_2: tuple[float, float]
+    paper_neutral: float
+    neutral: float
+    slew: float
+
+
 _BROWS, _LIDS, _GAZE = "Mesmer Brows 1", "Mesmer Eyelids 1", "Mesmer Gaze 1"
 _NECK, _MOUTH, _NOSE = "Mesmer Neck 1", "Mesmer Mouth 2", "Mesmer Nose 1"
-_Row = tuple[
-    str, Group, str | None, tuple[float, float], tuple[float, float], tuple[float, float], float, float, float
-]
 _UNIT: Final = (0.0, 1.0)
 _LID: Final = (-1.0, 2.0)
 # fmt: off
 _ROWS: tuple[_Row, ...] = (
-    ("Brow Inner Left",           "brows",   _BROWS, _UNIT,       _UNIT,       _UNIT,       0.60, 0.50, 8),
-    ("Brow Inner Right",          "brows",   _BROWS, _UNIT,       _UNIT,       _UNIT,       0.68, 0.50, 8),
-    ("Brow Outer Left",           "brows",   _BROWS, _UNIT,       _UNIT,       _UNIT,       0.65, 0.50, 8),
-    ("Brow Outer Right",          "brows",   _BROWS, _UNIT,       _UNIT,       _UNIT,       0.53, 0.50, 8),
-    ("Eyelid Lower Left",         "eyelids", _LIDS,  _LID,        _LID,        _LID,        1.00, 1.00, 20),
-    ("Eyelid Lower Right",        "eyelids", _LIDS,  _LID,        _LID,        _LID,        1.00, 1.00, 20),
-    ("Eyelid Upper Left",         "eyelids", _LIDS,  _LID,        _LID,        _LID,        1.00, 1.00, 20),
-    ("Eyelid Upper Right",        "eyelids", _LIDS,  _LID,        _LID,        _LID,        1.00, 1.00, 20),
-    ("Gaze Target Phi",           "gaze",    _GAZE,  (-130, 130), (-130, 130), (-2.3, 2.3), 0.00, 0.00, 800),
-    ("Gaze Target Theta",         "gaze",    _GAZE,  (-60, 60),   (-60, 60),   (-1.1, 1.1), 0.00, 0.00, 500),
-    ("Head Pitch",                "head",    _NECK,  (-30, 20),   (-20, 20),   (-0.5, 0.3), 0.00, 0.00, 60),
-    ("Head Roll",                 "head",    _NECK,  (-20, 20),   (-10, 10),   (-0.3, 0.3), 0.00, 0.00, 60),
-    ("Head Yaw",                  "head",    _NECK,  (-30, 30),   (-20, 20),   (-0.5, 0.5), 0.00, 0.00, 90),
-    ("Jaw Pitch",                 "jaw",     None,   _UNIT,       (0.5, 1),    _UNIT,       1.00, 1.00, 6),
-    ("Jaw Yaw",                   "jaw",     _MOUTH, _UNIT,       _UNIT,       _UNIT,       0.50, 0.50, 3),
-    ("Lip Bottom Curl",           "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.46, 0.46, 8),
-    ("Lip Bottom Depress Left",   "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.56, 0.56, 8),
-    ("Lip Bottom Depress Middle", "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.43, 0.43, 8),
-    ("Lip Bottom Depress Right",  "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.54, 0.54, 8),
-    ("Lip Corner Raise Left",     "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.47, 0.47, 8),
-    ("Lip Corner Raise Right",    "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.62, 0.62, 8),
-    ("Lip Corner Stretch Left",   "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.64, 0.64, 8),
-    ("Lip Corner Stretch Right",  "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.31, 0.31, 8),
-    ("Lip Top Curl",              "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.41, 0.41, 8),
-    ("Lip Top Raise Left",        "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.48, 0.48, 8),
-    ("Lip Top Raise Middle",      "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.30, 0.47, 8),
-    ("Lip Top Raise Right",       "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.45, 0.45, 8),
-    ("Neck Pitch",                "head",    _NECK,  (-20, 30),   (-20, 20),   (-0.3, 0.5), 0.00, 0.00, 40),
-    ("Neck Roll",                 "head",    _NECK,  (-24, 24),   (-12, 12),   (-0.3, 0.3), 0.00, 0.00, 40),
-    ("Nose Wrinkle",              "nose",    _NOSE,  _UNIT,       _UNIT,       _UNIT,       0.85, 0.00, 8),
+    _Row("Brow Inner Left",           "brows",   _BROWS, _UNIT,       _UNIT,       _UNIT,       0.60, 0.50, 8),
+    _Row("Brow Inner Right",          "brows",   _BROWS, _UNIT,       _UNIT,       _UNIT,       0.68, 0.50, 8),
+    _Row("Brow Outer Left",           "brows",   _BROWS, _UNIT,       _UNIT,       _UNIT,       0.65, 0.50, 8),
+    _Row("Brow Outer Right",          "brows",   _BROWS, _UNIT,       _UNIT,       _UNIT,       0.53, 0.50, 8),
+    _Row("Eyelid Lower Left",         "eyelids", _LIDS,  _LID,        _LID,        _LID,        1.00, 1.00, 20),
+    _Row("Eyelid Lower Right",        "eyelids", _LIDS,  _LID,        _LID,        _LID,        1.00, 1.00, 20),
+    _Row("Eyelid Upper Left",         "eyelids", _LIDS,  _LID,        _LID,        _LID,        1.00, 1.00, 20),
+    _Row("Eyelid Upper Right",        "eyelids", _LIDS,  _LID,        _LID,        _LID,        1.00, 1.00, 20),
+    _Row("Gaze Target Phi",           "gaze",    _GAZE,  (-130, 130), (-130, 130), (-2.3, 2.3), 0.00, 0.00, 800),
+    _Row("Gaze Target Theta",         "gaze",    _GAZE,  (-60, 60),   (-60, 60),   (-1.1, 1.1), 0.00, 0.00, 500),
+    _Row("Head Pitch",                "head",    _NECK,  (-30, 20),   (-20, 20),   (-0.5, 0.3), 0.00, 0.00, 60),
+    _Row("Head Roll",                 "head",    _NECK,  (-20, 20),   (-10, 10),   (-0.3, 0.3), 0.00, 0.00, 60),
+    _Row("Head Yaw",                  "head",    _NECK,  (-30, 30),   (-20, 20),   (-0.5, 0.5), 0.00, 0.00, 90),
+    _Row("Jaw Pitch",                 "jaw",     None,   _UNIT,       (0.5, 1),    _UNIT,       1.00, 1.00, 6),
+    _Row("Jaw Yaw",                   "jaw",     _MOUTH, _UNIT,       _UNIT,       _UNIT,       0.50, 0.50, 3),
+    _Row("Lip Bottom Curl",           "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.46, 0.46, 8),
+    _Row("Lip Bottom Depress Left",   "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.56, 0.56, 8),
+    _Row("Lip Bottom Depress Middle", "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.43, 0.43, 8),
+    _Row("Lip Bottom Depress Right",  "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.54, 0.54, 8),
+    _Row("Lip Corner Raise Left",     "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.47, 0.47, 8),
+    _Row("Lip Corner Raise Right",    "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.62, 0.62, 8),
+    _Row("Lip Corner Stretch Left",   "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.64, 0.64, 8),
+    _Row("Lip Corner Stretch Right",  "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.31, 0.31, 8),
+    _Row("Lip Top Curl",              "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.41, 0.41, 8),
+    _Row("Lip Top Raise Left",        "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.48, 0.48, 8),
+    _Row("Lip Top Raise Middle",      "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.30, 0.47, 8),
+    _Row("Lip Top Raise Right",       "lips",    None,   _UNIT,       _UNIT,       _UNIT,       0.45, 0.45, 8),
+    _Row("Neck Pitch",                "head",    _NECK,  (-20, 30),   (-20, 20),   (-0.3, 0.5), 0.00, 0.00, 40),
+    _Row("Neck Roll",                 "head",    _NECK,  (-24, 24),   (-12, 12),   (-0.3, 0.3), 0.00, 0.00, 40),
+    _Row("Nose Wrinkle",              "nose",    _NOSE,  _UNIT,       _UNIT,       _UNIT,       0.85, 0.00, 8),
 )
 # fmt: on
 
 
 def _control(index: int, row: _Row) -> Control:
-    name, group, namespace, wire, deployed, table2, paper_neutral, neutral, slew = row
-    angular = group in ("gaze", "head")
+    angular = row.group in ("gaze", "head")
     k = math.pi / 180 if angular else 1.0
     return Control(
         index=index,
-        name=name,
-        abbreviation="".join(word[0] for word in name.split()),
-        group=group,
+        name=row.name,
+        abbreviation="".join(word[0] for word in row.name.split()),
+        group=row.group,
         unit="radian" if angular else "unit",
-        low=wire[0] * k,
-        high=wire[1] * k,
-        paper_low=table2[0],
-        paper_high=table2[1],
-        paper_neutral=paper_neutral,
-        safe_low=max(deployed[0] * k, table2[0]),
-        safe_high=min(deployed[1] * k, table2[1]),
-        neutral=neutral,
-        slew=slew * k,
-        namespace=namespace,
+        low=row.wire[0] * k,
+        high=row.wire[1] * k,
+        paper_low=row.table_2[0],
+        paper_high=row.table_2[1],
+        paper_neutral=row.paper_neutral,
+        safe_low=max(row.deployed[0] * k, row.table_2[0]),
+        safe_high=min(row.deployed[1] * k, row.table_2[1]),
+        neutral=row.neutral,
+        slew=row.slew * k,
+        namespace=row.namespace,
     )
 
 

@@ -11,10 +11,10 @@ may listen. ``python -m x2c_edge.zeromq HOST_FILE ROBOT_FILE`` makes a pair.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import stat
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from x2c_edge.errors import BadArgumentError, NotFoundError, UserError
 
 try:
     import zmq
-    import zmq.utils.z85
+    from zmq.auth.thread import ThreadAuthenticator
 except ImportError:
     raise NotFoundError("ZeroMQ is not installed; run: pip install 'x2c-edge[zmq]'") from None
 
@@ -36,6 +36,9 @@ _GREETING_MOST_BYTES: Final = 1024  # subscriptions, and CURVE's handshake of so
 _MOST_AT_ONCE: Final = 1000  # messages read in one go, so that a flood cannot keep a reader for ever
 _MOST_PARTS: Final = 64
 SILENT_S: Final = 3.0
+_QUIET: Final = logging.getLogger("x2c_edge.zeromq")  # else pyzmq writes about every stranger
+_QUIET.addHandler(logging.NullHandler())
+_DOMAIN: Final = "x2c-edge"
 _KEY_WORDS: Final = ("secret", "server", "allow")
 
 
@@ -120,15 +123,12 @@ class Publisher:
     def __init__(self, endpoint: str, curve: Curve | None = None) -> None:
         self._subscriptions = 0
         self._context = zmq.Context()
-        self._gatekeeper: threading.Thread | None = None
+        self._gatekeeper: ThreadAuthenticator | None = None
         try:
             if curve is not None:
-                gate = self._context.socket(zmq.REP)
-                gate.bind("inproc://zeromq.zap.01")
-                self._gatekeeper = threading.Thread(
-                    target=_keep_gate, args=(gate, curve.allowed), name=f"keys of {endpoint}", daemon=True
-                )
+                self._gatekeeper = ThreadAuthenticator(self._context, log=_QUIET)
                 self._gatekeeper.start()
+                self._gatekeeper.configure_curve_callback(_DOMAIN, _Allowed(curve.allowed))
             self._socket = self._context.socket(zmq.XPUB)
             _set_common(self._socket)
             self._socket.sndhwm = 1
@@ -136,9 +136,11 @@ class Publisher:
             if curve is not None:
                 self._socket.curve_server = True
                 self._socket.curve_secretkey = curve.secret
-                self._socket.zap_domain = b"x2c-edge"
+                self._socket.zap_domain = _DOMAIN.encode()
             self._socket.bind(endpoint)
         except zmq.ZMQError as error:
+            if self._gatekeeper is not None:
+                self._gatekeeper.stop()
             self._context.destroy(linger=0)
             raise OSError(error.errno, error.strerror) from None
 
@@ -162,21 +164,20 @@ class Publisher:
     def close(self, linger_s: float) -> None:
         """Let the last message leave, waiting ``linger_s`` at most."""
         self._socket.close(linger=round(linger_s * 1000))
-        self._context.term()
         if self._gatekeeper is not None:
-            self._gatekeeper.join()
+            self._gatekeeper.stop()
+        self._context.term()
 
 
-def _keep_gate(gate: zmq.Socket[bytes], allowed: frozenset[bytes]) -> None:
-    """Answer libzmq's question who may connect (ZAP, ZeroMQ RFC 27), until the context ends."""
-    try:
-        while True:
-            version, request, *_, key = gate.recv_multipart()
-            admitted = zmq.utils.z85.encode(key) in allowed if len(key) == 32 else False
-            verdict = (b"200", b"OK") if admitted else (b"400", b"unknown key")
-            gate.send_multipart([version, request, *verdict, b"", b""])
-    except zmq.ContextTerminated:
-        gate.close()
+@dataclass(frozen=True, slots=True)
+class _Allowed:
+    """Who may connect, for pyzmq's authenticator (ZAP, ZeroMQ RFC 27)."""
+
+    keys: frozenset[bytes]
+
+    def callback(self, domain: str, key: bytes) -> bool:
+        """key: the client's, Z85."""
+        return key in self.keys
 
 
 class Subscriber:

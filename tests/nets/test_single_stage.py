@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from x2c_edge.controls import N_CONTROLS, NEUTRAL
 from x2c_edge.nets.landmarks import LANDMARK_IDS, OUTER_LIPS
-from x2c_edge.nets.second_look import EYE_SPAN, MOUTH_SPAN, _cut, _places, unit_grid
+from x2c_edge.nets.second_look import EYE_SPAN, MOUTH_SPAN, _places, cut, unit_grid
 from x2c_edge.nets.single_stage import ANGLE_SCALE, SingleStage, SingleStageConfig, folded
 
 SIZE = 32
@@ -181,18 +181,18 @@ def test_a_patch_of_a_ramp_is_the_place_itself(
         torch.tensor(across[None], dtype=torch.float32),
         unit_grid(width, height),
     )
-    cut = _cut(ramps(), places)
-    assert cut.shape == (1, 3, height, width)
+    patches = cut(ramps(), places)
+    assert patches.shape == (1, 3, height, width)
     u = (np.arange(width) + 0.5) / width - 0.5
     v = ((np.arange(height) + 0.5) / height - 0.5) * height / width * 2
     at = np.array([x, y]) + u[None, :, None] * across + v[:, None, None] * down
-    np.testing.assert_allclose(cut[0, :2].permute(1, 2, 0), at, atol=1e-5)
+    np.testing.assert_allclose(patches[0, :2].permute(1, 2, 0), at, atol=1e-5)
 
 
 def test_outside_the_crop_a_patch_is_zero():
     places = _places(torch.tensor([[1.5, 0.0]]), torch.tensor([[0.3, 0.0]]), unit_grid(8, 4))
-    cut = _cut(ramps(), places)
-    assert not cut.any()
+    patches = cut(ramps(), places)
+    assert not patches.any()
 
 
 def test_sizes_come_from_the_manifest_s_lists():

@@ -7,8 +7,8 @@ from x2c_edge.controls import INDEX, NEUTRAL, SAFE_HIGH, SAFE_LOW
 from x2c_edge.frames import Expression
 from x2c_edge.safety.envelope import Envelope
 from x2c_edge.safety.intake import Intake
-from x2c_edge.safety.one_euro import SmoothingSettings
 from x2c_edge.safety.settings import SupervisorSettings, ns
+from x2c_edge.safety.smoothing import SmoothingSettings
 
 FRAME = 33_333_333
 PHI, YAW = INDEX["Gaze Target Phi"], INDEX["Head Yaw"]

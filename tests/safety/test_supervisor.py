@@ -10,8 +10,8 @@ from x2c_edge.controls import GROUPS, INDEX, NEUTRAL, SLEW
 from x2c_edge.errors import BadArgumentError
 from x2c_edge.frames import Flag
 from x2c_edge.safety.envelope import Envelope
-from x2c_edge.safety.one_euro import OneEuroSettings, SmoothingSettings
 from x2c_edge.safety.settings import SupervisorSettings, ns
+from x2c_edge.safety.smoothing import OneEuroSettings, SmoothingSettings
 
 BROW = INDEX["Brow Inner Left"]
 JAW, PHI = INDEX["Jaw Pitch"], INDEX["Gaze Target Phi"]

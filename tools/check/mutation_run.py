@@ -4,10 +4,10 @@
     nice python -m tools.check.mutation_run
     nice python -m tools.check.mutation_run --only eyelids --longest 0.5   while writing tests
 
-Changes x2c_edge/safety and x2c_edge/links/codec in one small place at a time (``mutants.py``) and runs the
-tests beside them against each change; a change that no test fails for has survived. The files on disk stay as
-they are: every mutant lives in a process of its own (``mutant_tests.py``). Survivors that change nothing are
-listed with the reason in ``equivalent_mutants.toml``; any other ends the run with exit code 1.
+Changes x2c_edge/safety, its filter and x2c_edge/links/codec in one small place at a time (``mutants.py``) and
+runs the tests beside them against each change; a change that no test fails for has survived. The files on
+disk stay as they are: every mutant lives in a process of its own (``mutant_tests.py``). Survivors that change
+nothing are listed with the reason in ``equivalent_mutants.toml``; any other ends the run with exit code 1.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ ROOT = Path(__file__).parents[2]
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
 FILES = [
     path.relative_to(ROOT).as_posix()
-    for folder in ("x2c_edge/safety", "x2c_edge/links/codec")
-    for path in sorted((ROOT / folder).glob("*.py"))
+    for pattern in ("x2c_edge/safety/*.py", "x2c_edge/one_euro.py", "x2c_edge/links/codec/*.py")
+    for path in sorted(ROOT.glob(pattern))
 ]
 TESTS = ["tests/safety", "tests/links/test_codec.py"]
 GOAL = 0.95

@@ -35,8 +35,8 @@ from x2c_edge.runtime.vision import Sight
 from x2c_edge.safety.envelope import Envelope
 from x2c_edge.safety.intake import Intake
 from x2c_edge.safety.lip_limits import limit_lips
-from x2c_edge.safety.one_euro import SmoothingSettings
 from x2c_edge.safety.settings import SupervisorSettings
+from x2c_edge.safety.smoothing import SmoothingSettings
 
 Array = NDArray[np.float64]
 STILL = "still"

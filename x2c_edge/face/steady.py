@@ -1,6 +1,6 @@
 """A steady square: still at rest, close behind (or with) the face in motion.
 
-Three parts, in this order. A One-Euro filter (Casiez, Roussel and Vogel, CHI 2012) takes the noise out
+Three parts, in this order. A One-Euro filter (``x2c_edge/one_euro.py``) takes the noise out
 of centre, log size and roll, less the faster they change. A dead band then holds each of them until it
 has left the band, so that at rest the crop does not move at all. Last, the centre's own speed carries it
 over the time between the landmarks and the frame that is cropped.
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x2c_edge.face.crop_geometry import Square
+from x2c_edge.one_euro import OneEuro
 
 Array = NDArray[np.float64]
 
@@ -30,37 +31,11 @@ _LONGEST_LEAD = 0.1  # s
 _SHORTEST_STEP = 1e-3  # s
 
 
-class SquareFilter:
-    """A One-Euro filter: an adaptive first-order low-pass, on n components at once.
-
-    min_cutoff (n,) Hz: cutoff at rest. beta (n,): cutoff gained per unit of speed. speed_cutoff (n,) Hz:
-    the filter of the speed. ``value`` and ``speed`` (n,), per second, are the filter's state.
-    """
-
-    def __init__(self, min_cutoff: Array, beta: Array, speed_cutoff: Array) -> None:
-        self._min_cutoff, self._beta, self._speed_cutoff = min_cutoff, beta, speed_cutoff
-        self.reset(np.zeros_like(min_cutoff))
-
-    def reset(self, value: Array) -> None:
-        self.value = self._measured = value
-        self.speed = np.zeros_like(value)
-
-    def update(self, measured: Array, dt: float, unit: Array) -> Array:
-        """The filtered value after ``dt`` > 0 seconds. unit (n,): how much of each component counts as 1
-        in the speed that sets the cutoff."""
-        speed = (measured - self._measured) / dt
-        self.speed = self.speed + _gain(self._speed_cutoff, dt) * (speed - self.speed)
-        cutoff = self._min_cutoff + self._beta * np.abs(self.speed) / unit
-        self.value = self.value + _gain(cutoff, dt) * (measured - self.value)
-        self._measured = measured
-        return self.value
-
-
 class SteadySquare:
     """The square of one face over time. Times are the frames' nanoseconds."""
 
     def __init__(self, square: Square, t_ns: int) -> None:
-        self._filter = SquareFilter(_MIN_CUTOFF, _BETA, _SPEED_CUTOFF)
+        self._filter = OneEuro(_MIN_CUTOFF, _BETA, _SPEED_CUTOFF, leads=True)
         self.snap(square, t_ns)
 
     def snap(self, square: Square, t_ns: int) -> None:
@@ -75,7 +50,7 @@ class SteadySquare:
         measured[3] = self._held[3] + math.remainder(measured[3] - self._held[3], 2 * math.pi)
         side = math.exp(self._held[2])
         unit = np.array([side, side, 1.0, 1.0])
-        smooth = self._filter.update(measured, max((t_ns - self._t_ns) / 1e9, _SHORTEST_STEP), unit)
+        smooth = self._filter.step(measured, max((t_ns - self._t_ns) / 1e9, _SHORTEST_STEP), unit)
         band = _BAND * unit * min(1.0, _REST_SPEED / max(self._speed(), 1e-9))
         self._held = np.clip(self._held, smooth - band, smooth + band)
         self._t_ns = t_ns
@@ -98,7 +73,3 @@ class SteadySquare:
 
 def _vector(square: Square) -> Array:
     return np.array([square.x, square.y, math.log(square.side), square.roll])
-
-
-def _gain(cutoff: Array, dt: float) -> Array:
-    return np.asarray(1 / (1 + 1 / (2 * math.pi * cutoff * dt)), dtype=np.float64)

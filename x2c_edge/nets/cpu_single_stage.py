@@ -24,13 +24,16 @@ class CpuSingleStage(nn.Module):
         super().__init__()
         self.net = net
         frames, signs, ones = _frames_of_landmarks(net.config.landmarks)
-        self.register_buffer("to_frames", torch.cat([frames, signs], dim=1))
+        used = frames.any(dim=1).nonzero()[:, 0]
+        self.register_buffer("columns", 1 + used)  # of the face's row, which begins with the presence
+        self.register_buffer("to_frames", torch.cat([frames, signs], dim=1)[used])
         self.register_buffer("ones", torch.cat([torch.zeros_like(ones), ones]))
         for name, size in (("eye", net.config.eye_patch), ("mouth", net.config.mouth_patch)):
             along, below = _rows_of_frame(*size)
             self.register_buffer(f"{name}_along", along)
             self.register_buffer(f"{name}_below", below)
 
+    columns: Tensor
     to_frames: Tensor
     ones: Tensor
     eye_along: Tensor
@@ -43,7 +46,9 @@ class CpuSingleStage(nn.Module):
         net = self.net
         hidden = net.features(net.trunk(x))
         face = net.face(hidden)
-        frames, signs = torch.addmm(self.ones, face[:, 1:-3], self.to_frames).chunk(2, dim=1)
+        frames, signs = torch.addmm(self.ones, face.index_select(1, self.columns), self.to_frames).chunk(
+            2, dim=1
+        )
         right, left, mouth = (frames * torch.sign(signs)).reshape(3, _FRAME).chunk(3)
         height = len(self.eye_below)
         at = _places(torch.cat([right, left]), self.eye_along, self.eye_below)

@@ -17,8 +17,8 @@ from x2c_edge.pipelines.neutral import Way
 from x2c_edge.pipelines.retargeter import MotionSettings
 from x2c_edge.safety.correction import ControlCorrection
 from x2c_edge.safety.envelope import Limit
-from x2c_edge.safety.one_euro import SmoothingSettings
 from x2c_edge.safety.settings import SupervisorSettings
+from x2c_edge.safety.smoothing import SmoothingSettings
 from x2c_edge.within import Within
 
 

@@ -26,8 +26,8 @@ _WITHIN_S: Final = 1.0
 class ExtremesSettings:
     """Seconds: how long an extreme is allowed, and how long it is refused afterwards."""
 
-    allowed_s: float = 1.0
-    kept_s: float = 5.0
+    allowed_s: float
+    kept_s: float
 
 
 class ExtremesGuard:

@@ -11,8 +11,8 @@ from x2c_edge.controls import N_CONTROLS, indices
 from x2c_edge.frames import Expression
 from x2c_edge.safety.envelope import Envelope
 from x2c_edge.safety.eyelids import both_closed
-from x2c_edge.safety.one_euro import OneEuro, SmoothingSettings
 from x2c_edge.safety.settings import SupervisorSettings, ns
+from x2c_edge.safety.smoothing import Smoothing, SmoothingSettings
 
 _GAZE: Final = np.array(indices("gaze"))
 _HEAD: Final = np.array(indices("head"))
@@ -53,7 +53,7 @@ class Intake:
         self._settings = settings
         self._envelope = envelope
         self._corrects = envelope.correction.changes
-        self._filter = OneEuro(smoothing)
+        self._filter = Smoothing(smoothing)
         self._band = math.radians(settings.dead_band_deg)
         self._good = envelope.rest.copy()
         self._raw = np.empty(N_CONTROLS)

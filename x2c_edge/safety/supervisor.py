@@ -26,8 +26,8 @@ from x2c_edge.safety.extremes import ExtremesGuard, ExtremesSettings
 from x2c_edge.safety.eyelids import BlinkGuard, both_closed, limit_lids
 from x2c_edge.safety.intake import Intake
 from x2c_edge.safety.lip_limits import limit_lips
-from x2c_edge.safety.one_euro import SmoothingSettings
 from x2c_edge.safety.settings import SupervisorSettings, ns
+from x2c_edge.safety.smoothing import SmoothingSettings
 
 _GAZE: Final = np.array(indices("gaze"))
 _EASING: Final = frozenset(("NEUTRAL", "RETURNING", "FAULT", "STOPPED"))

@@ -1,13 +1,7 @@
-"""One-Euro smoothing of the 30 controls: still at rest, quick in motion.
-
-Casiez, Roussel and Vogel, "1 Euro Filter: A Simple Speed-based Low-pass Filter for Noisy Input in
-Interactive Systems", CHI 2012, algorithm 1. A first-order low-pass whose cutoff rises with the speed of
-the input: ``cutoff = min_cutoff + beta * |speed|``.
-"""
+"""Smoothing of the 30 controls: a One-Euro filter (``x2c_edge/one_euro.py``) with settings for each group."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from typing import Annotated
 
@@ -16,6 +10,7 @@ from numpy.typing import NDArray
 
 from x2c_edge.controls import N_CONTROLS, indices
 from x2c_edge.errors import BadArgumentError
+from x2c_edge.one_euro import OneEuro
 from x2c_edge.within import Within
 
 
@@ -40,7 +35,7 @@ class OneEuroSettings:
 
 # At 30 Hz these leave 0.011 to 0.017 of an input noise of 0.03 (std, paper units), while a 100 ms blink keeps
 # 90 % of its depth and a 20 degree saccade has gone 83 % of its way in the first frame after it, 96 % in the
-# next (tests/safety/test_one_euro.py).
+# next (tests/safety/test_smoothing.py).
 @dataclass(frozen=True, slots=True)
 class SmoothingSettings:
     """One filter per control group."""
@@ -54,26 +49,18 @@ class SmoothingSettings:
     head: OneEuroSettings = OneEuroSettings(0.7, 3.0, 1.0)
 
 
-class OneEuro:
+class Smoothing:
     """The filter's state for one stream of poses. Nothing is allocated after construction."""
 
-    __slots__ = ("_beta", "_d_rate", "_gain", "_min_rate", "_out", "_rate", "_speed", "_started", "_tmp")
+    __slots__ = ("_filter", "_started")
 
     def __init__(self, settings: SmoothingSettings) -> None:
-        self._min_rate = np.empty(N_CONTROLS)
-        self._beta = np.empty(N_CONTROLS)
-        self._d_rate = np.empty(N_CONTROLS)
+        columns = np.empty((3, N_CONTROLS))
         for group in fields(settings):
             one: OneEuroSettings = getattr(settings, group.name)
             where = indices(group.name)  # type: ignore[arg-type]
-            self._min_rate[where] = 2 * math.pi * one.min_cutoff
-            self._beta[where] = 2 * math.pi * one.beta
-            self._d_rate[where] = 2 * math.pi * one.d_cutoff
-        self._out = np.zeros(N_CONTROLS)
-        self._speed = np.zeros(N_CONTROLS)
-        self._gain = np.empty(N_CONTROLS)
-        self._rate = np.empty(N_CONTROLS)
-        self._tmp = np.empty(N_CONTROLS)
+            columns[:, where] = [[one.min_cutoff], [one.beta], [one.d_cutoff]]
+        self._filter = OneEuro(*columns, leads=False)
         self._started = False
 
     def reset(self) -> None:
@@ -88,24 +75,7 @@ class OneEuro:
         """
         if not self._started:
             self._started = True
-            self._out[:] = values
-            self._speed[:] = 0
+            self._filter.reset(values)
         elif dt_s > 0:
-            np.subtract(values, self._out, out=self._tmp)
-            # gain of a first-order low-pass: r / (1 + r) with r = 2 pi cutoff dt
-            np.multiply(self._d_rate, dt_s, out=self._rate)
-            np.add(self._rate, 1, out=self._gain)
-            np.divide(self._rate, self._gain, out=self._gain)
-            np.divide(self._tmp, dt_s, out=self._rate)
-            np.subtract(self._rate, self._speed, out=self._rate)
-            np.multiply(self._rate, self._gain, out=self._rate)
-            np.add(self._speed, self._rate, out=self._speed)
-            np.abs(self._speed, out=self._rate)
-            np.multiply(self._rate, self._beta, out=self._rate)
-            np.add(self._rate, self._min_rate, out=self._rate)
-            np.multiply(self._rate, dt_s, out=self._rate)
-            np.add(self._rate, 1, out=self._gain)
-            np.divide(self._rate, self._gain, out=self._gain)
-            np.multiply(self._tmp, self._gain, out=self._tmp)
-            np.add(self._out, self._tmp, out=self._out)
-        return self._out
+            self._filter.step(values, dt_s)
+        return self._filter.value
