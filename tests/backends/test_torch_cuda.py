@@ -25,7 +25,7 @@ from x2c_edge.face.crop_geometry import affine_from_box
 from x2c_edge.face.follow import FaceFollower
 from x2c_edge.frames import FaceCrop, Frame
 from x2c_edge.nets.landmarks import LANDMARK_IDS
-from x2c_edge.pipelines import single_stage, two_stage
+from x2c_edge.pipelines import tracker, two_stage
 from x2c_edge.pipelines.reference import Reference
 from x2c_edge.pipelines.two_stage import TwoStagePipeline
 
@@ -85,7 +85,7 @@ def _pooling(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_controls_are_the_cpu_s(pack, crops, monkeypatch, half: bool, tolerance: float):
     expected = controls(TwoStagePipeline(pack, TorchBackend(1)), crops)
     cuda, torch_cuda = FakeCuda(immediate=True), OnCpu()
-    for module in (single_stage, two_stage):
+    for module in (tracker, two_stage):
         monkeypatch.setattr(module, "_kernels", cuda)
     backend = TorchCudaBackend(CARD, half=half, cuda=cuda, torch_cuda=torch_cuda)
     pipeline = TwoStagePipeline(pack, backend)
@@ -107,7 +107,7 @@ def test_the_default_pack_in_fp16(real_pack: str, portrait: np.ndarray, monkeypa
     assert on_cpu.measure(crop).presence > 0.9
     expected = controls(on_cpu, [crop])
     cuda = FakeCuda(immediate=True)
-    for module in (single_stage, two_stage):
+    for module in (tracker, two_stage):
         monkeypatch.setattr(module, "_kernels", cuda)
     pipeline = TwoStagePipeline(found, TorchCudaBackend(CARD, half=True, cuda=cuda, torch_cuda=OnCpu()))
     assert pipeline._face.dtype == pipeline._picture.dtype == np.float32

@@ -27,7 +27,7 @@ from x2c_edge.convert.rehearsal import crops_of, pipeline_of, rehearse
 from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import FaceCrop
 from x2c_edge.packs import Pack
-from x2c_edge.pipelines import single_stage, two_stage
+from x2c_edge.pipelines import tracker, two_stage
 
 BOARD = CudaDevice("board", "8.7", integrated=True, memory_bytes=1 << 33)
 CARD = CudaDevice("card", "8.6", integrated=False, memory_bytes=1 << 33)
@@ -122,7 +122,7 @@ def on_device(monkeypatch: pytest.MonkeyPatch):
         per_step: bool = False,
         made_by: Callable[..., Any] = pipeline_of,
     ) -> Any:
-        for module in (single_stage, two_stage):
+        for module in (tracker, two_stage):
             monkeypatch.setattr(module, "_kernels", cuda)
         files = plans(pack, precision)
         backend = TensorRTBackend(files, device, tensorrt(cuda), per_step=per_step, cuda=cuda)

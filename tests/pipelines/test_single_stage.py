@@ -17,7 +17,8 @@ from x2c_edge.face.follow import FaceFollower
 from x2c_edge.frames import FaceCrop, Frame
 from x2c_edge.nets.landmarks import LANDMARK_IDS
 from x2c_edge.pipelines.rotation import angles
-from x2c_edge.pipelines.single_stage import SingleStagePipeline, sharpness
+from x2c_edge.pipelines.single_stage import SingleStagePipeline
+from x2c_edge.pipelines.tracker import sharpness
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from x2c_edge.pipelines.base import Measurement
 from x2c_edge.pipelines.motion import FaceMotion, Row, reference_row, source_row
 from x2c_edge.pipelines.plan import Plan
 from x2c_edge.pipelines.reference import Reference
-from x2c_edge.pipelines.single_stage import SingleStagePipeline
+from x2c_edge.pipelines.tracker import Tracker
 
 NETS: Final = ("single_stage", "motion", "warping", "generator", "stitching", "mapping")
 FACE_PRESENT: Final = 0.35  # below it nothing after the tracker runs; the follower's own limit
@@ -91,7 +91,7 @@ class TwoStagePipeline:
         ]
         if missing:
             raise NotFoundError(f"pack '{pack.name}' has no {missing[0]}: not a two-stage pack; use another")
-        self._tracker = SingleStagePipeline(pack, backend, backend.threads)
+        self._tracker = Tracker(pack, backend, backend.threads)
         self.crop_size = self._tracker.crop_size
         self.crop_scale = self._tracker.crop_scale
         self._keep_face = keep_face
@@ -224,7 +224,8 @@ class TwoStagePipeline:
         plan.add("decode", self._decode, host=True)
 
     def _track(self) -> None:
-        self._tracker.look()
+        self._tracker.sample()
+        self._tracker.infer()
         if not self.plan.at_once:
             self._tracker.decode()
 
