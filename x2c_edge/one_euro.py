@@ -33,6 +33,7 @@ class OneEuro:
         self._min_rate, self._beta = 2 * math.pi * min_cutoff, 2 * math.pi * beta
         self._d_rate = 2 * math.pi * d_cutoff
         self.value, self.speed = np.zeros_like(min_cutoff), np.zeros_like(min_cutoff)
+        # What the next speed is taken from; without ``leads`` that is the very array of the output.
         self._seen = np.zeros_like(min_cutoff) if leads else self.value
         self._gain, self._rate, self._tmp = (np.empty_like(min_cutoff) for _ in range(3))
 

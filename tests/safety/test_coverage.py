@@ -7,22 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-JUDGED = sorted(
-    path.relative_to(ROOT).as_posix()
-    for pattern in ("x2c_edge/safety/*.py", "x2c_edge/one_euro.py", "x2c_edge/links/codec/*.py")
-    for path in ROOT.glob(pattern)
-)
+from tools.check.judged import JUDGED, ROOT, TESTS
+
 # The long sequences are slow under a tracer and reach nothing more; the rest needs few examples,
 # always the same ones.
-TESTS = f"""
+SCRIPT = f"""
 import sys
 import pytest
 from hypothesis import settings
 settings.register_profile("few", max_examples=5, derandomize=True, database=None, deadline=None)
 settings.load_profile("few")
 sys.exit(pytest.main([
-    "-q", "-p", "no:xdist", "-p", "no:cacheprovider", "tests/safety", "tests/links/test_codec.py",
+    "-q", "-p", "no:xdist", "-p", "no:cacheprovider", *{TESTS},
     "--ignore=tests/safety/test_wire_bytes.py", "--ignore=tests/safety/{Path(__file__).name}",
     "-k", "not test_no_forbidden_combination_is_sent and not test_a_closing_jaw",
 ]))
@@ -31,9 +27,9 @@ sys.exit(pytest.main([
 
 def test_no_line_and_no_branch_is_left_out(tmp_path: Path) -> None:
     script, data, report = tmp_path / "tests.py", tmp_path / "data", tmp_path / "report.json"
-    script.write_text(TESTS)
+    script.write_text(SCRIPT)
     coverage = [sys.executable, "-m", "coverage"]
-    include = f"--include={ROOT}/x2c_edge/safety/*,{ROOT}/x2c_edge/one_euro.py,{ROOT}/x2c_edge/links/codec/*"
+    include = "--include=" + ",".join(str(ROOT / file) for file in JUDGED)
     run = [*coverage, "run", "--branch", f"--data-file={data}", include, str(script)]
     subprocess.run(run, cwd=ROOT, check=True)
     subprocess.run([*coverage, "json", f"--data-file={data}", "-q", "-o", str(report)], cwd=ROOT, check=True)

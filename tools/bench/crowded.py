@@ -128,7 +128,7 @@ def reaction(clip: Path, pack: Path, backend: str, crowd: Crowd, threads: int, b
     before = [s.after for s in run.governor.shifts if s.t_ns < begun]
     down = [s for s in run.governor.shifts if begun <= s.t_ns <= ended and "miss" in s.why]
     if not down:
-        return f"no shift down from {before[-1] if before else run.governor.gear}"
+        return f"no shift down from {before[-1] if before else 'two-stage'}"
     shift = down[0]
     felt = min([t for t in late.at_ns if begun <= t <= shift.t_ns], default=shift.t_ns)
     return (

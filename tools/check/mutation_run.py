@@ -18,6 +18,7 @@ from pathlib import Path
 
 import typer
 
+from tools.check.judged import JUDGED, ROOT, TESTS
 from tools.check.mutant_tests import survivors_of
 from tools.check.mutants import Mutant, mutants
 
@@ -26,14 +27,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-ROOT = Path(__file__).parents[2]
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
-FILES = [
-    path.relative_to(ROOT).as_posix()
-    for pattern in ("x2c_edge/safety/*.py", "x2c_edge/one_euro.py", "x2c_edge/links/codec/*.py")
-    for path in sorted(ROOT.glob(pattern))
-]
-TESTS = ["tests/safety", "tests/links/test_codec.py"]
 GOAL = 0.95
 
 
@@ -54,7 +48,7 @@ def main(
     longest: float = typer.Option(60.0, help="Leave out tests that take more seconds than this."),
     show: bool = typer.Option(False, help="List the mutants and test nothing."),
 ) -> None:
-    files = [file for file in FILES if only in file]
+    files = [file for file in JUDGED if only in file]
     todo = [mutant for file in files for mutant in mutants(ROOT, file)]
     if again:
         before = {tuple(name) for name in json.loads(again.read_text())}

@@ -36,12 +36,8 @@ class EventLog:
         if (before.state, before.reason) != (now.state, now.reason):
             LOGGER.log(_WORSE_STATES.get(now.state, logging.INFO), "%s, was %s", _state(now), before.state)
         if before.gear != now.gear:
-            LOGGER.log(
-                logging.WARNING if now.gear == HOLD else logging.INFO,
-                "gear %s, was %s",
-                now.gear,
-                before.gear,
-            )
+            level = logging.WARNING if now.gear == HOLD else logging.INFO
+            LOGGER.log(level, "gear %s, was %s", now.gear, before.gear)
         for was, link in zip(before.links, now.links, strict=True):
             _say_link(was, link)
         _say_source(before.source, now.source)

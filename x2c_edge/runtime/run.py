@@ -104,8 +104,6 @@ class Run:
             self._facts() | kind.facts, self.source.nominal_fps or 30.0, generated=kind.generated
         )
         run = self._settings.run
-        budget_ns = round(run.budget_ms * 1e6)
-        self.governor = Governor(kind.gears, budget_ns, round(1e9 / run.rate))
         parts = LoopParts(
             source=self.source,
             eyes=self.eyes,
@@ -119,6 +117,8 @@ class Run:
             duration_s=self._outputs.duration_s,
             max_frames=self._outputs.max_frames,
         )
+        budget_ns = round(run.budget_ms * 1e6)
+        self.governor = Governor(kind.gears, budget_ns, parts.period_ns)
         self.loop: LiveLoop | FastLoop
         if self._outputs.fast:
             self.loop = FastLoop(parts, kind.gears[0])
