@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import torch
 
+from tools.train.one_net import write_with
 from x2c_edge.convert.checkpoints import import_pack
 from x2c_edge.nets import arch
 from x2c_edge.nets.appearance import AppearanceConfig
+from x2c_edge.nets.direct import DirectConfig, DirectNetwork
 from x2c_edge.nets.generator import GeneratorConfig
 from x2c_edge.nets.mapping import MappingConfig
 from x2c_edge.nets.motion_extractor import MotionConfig
@@ -23,6 +25,7 @@ from x2c_edge.nets.published import Sizes
 from x2c_edge.nets.stitching import EYE, LIP, KeypointMlp
 from x2c_edge.nets.trunks import ResNetConfig
 from x2c_edge.nets.warping import WarpingConfig
+from x2c_edge.packs import Pack
 
 PICTURE = 64
 SMALL = Sizes(
@@ -121,3 +124,16 @@ def two_stage_pack(folder: Path, states: dict[str, dict[str, torch.Tensor]], tra
         [weights], image, "robot", folder, tracker=str(tracker), sizes=SMALL, picture_size=PICTURE
     )
     return pack.path
+
+
+def with_direct(pack: Pack, seed: int = 2) -> Pack:
+    """A copy beside a small two-stage pack, with a random net for the direct gear."""
+    torch.manual_seed(seed)
+    net = DirectNetwork(
+        DirectConfig(
+            channels=8, depth=4, compressed=2, base=8, cap=32, levels=2, last=8, side=16, widths=(16, 16),
+            hidden=16,
+        )
+    ).eval()  # fmt: skip
+    out = pack.path.with_name(f"{pack.path.name}-direct")
+    return write_with(out, pack, "direct", "direct", net, "a test", options={"angle_unit": "radian"})

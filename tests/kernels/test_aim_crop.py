@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from x2c_edge import _kernels
 from x2c_edge.nets.landmarks import LANDMARK_IDS
-from x2c_edge.pipelines.two_stage import _ROLES, motion_affine, motion_square
+from x2c_edge.pipelines.motion_crop import ROLES, motion_affine, motion_square
 
 COUNT = len(LANDMARK_IDS)
 
 
-def aimed(points, affine, out=None, *, roles=_ROLES, crop_size=128, out_size=256, scale=2.2, shift=0.04):
+def aimed(points, affine, out=None, *, roles=ROLES, crop_size=128, out_size=256, scale=2.2, shift=0.04):
     out = np.full((2, 3), np.nan) if out is None else out
     _kernels.aim_crop(
         points, affine, out, roles=roles, crop_size=crop_size, out_size=out_size, scale=scale, shift=shift

@@ -24,9 +24,10 @@ from x2c_edge.nets import arch
 from x2c_edge.nets.landmarks import LANDMARK_IDS, OVAL
 from x2c_edge.pipelines.calibration import CalibrationSettings, Calibrator
 from x2c_edge.pipelines.motion import FaceMotion
+from x2c_edge.pipelines.motion_crop import motion_affine, motion_square
 from x2c_edge.pipelines.reference import Reference
 from x2c_edge.pipelines.retargeter import MotionSettings, Neutral, Retargeter
-from x2c_edge.pipelines.two_stage import TwoStagePipeline, motion_affine, motion_square
+from x2c_edge.pipelines.two_stage import TwoStagePipeline
 
 
 @pytest.fixture(scope="session")

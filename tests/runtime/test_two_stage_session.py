@@ -66,6 +66,30 @@ def test_auto_leaves_out_a_gear_that_a_cheaper_one_surpasses(pack, two_stage, si
     assert gears_of(measured, "two-stage") == ("two-stage",)
 
 
+def test_direct_stands_between_and_goes_by_its_accuracy(pack):
+    made = files.with_direct(packs.open_pack(str(pack)))
+    assert gears_of(made, "auto") == ("two-stage", "direct", "single-stage")
+    assert gears_of(made, "direct") == ("direct",)
+    stated = {"two_stage": 0.9, "direct": 0.85, "single_stage": 0.87}
+    figures = {name: {"mean_r_face_controls": r} for name, r in stated.items()}
+    assert gears_of(replace(made, accuracy=figures), "auto") == ("two-stage", "single-stage")
+
+
+def test_direct_runs_a_clip_and_falls_back(pack, face_clip, tmp_path):
+    made = files.with_direct(packs.open_pack(str(pack)))
+    for name in ("direct", "auto"):
+        link = tmp_path / f"{name}.jsonl"
+        result = CliRunner().invoke(
+            app,
+            ["run", "--input", str(face_clip), "--fast", "--pack", str(made.path), "--threads", "1",
+             "--pipeline", name, "--link", f"jsonl:{link}"],
+        )  # fmt: skip
+        assert result.exit_code == 0, (result.output, result.exception)
+        lines = [json.loads(line) for line in link.read_text().splitlines()]
+        seen = {line["pipeline"] for line in lines if line["state"] == "FOLLOWING"}
+        assert seen == {"direct" if name == "direct" else "two-stage"}
+
+
 def test_a_clip_runs_and_its_reference_gives_the_same_again(run, tmp_path):
     reference = tmp_path / "driver.json"
     first = run("first", "--save-reference", reference)  # two-stage is the first gear

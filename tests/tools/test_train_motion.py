@@ -8,13 +8,19 @@ from tools.dataset import face_dataset as data
 from tools.dataset.robot_motion import code, head_angles, model_angles, robot_motion, row_rotation
 from tools.train import motion as training
 from tools.train import single_stage as base
+from x2c_edge.controls import NEUTRAL
 from x2c_edge.nets import keypoints
+from x2c_edge.nets.face_motion import FaceMotionConfig
+from x2c_edge.nets.single_stage import SingleStage, SingleStageConfig
 
 
 @pytest.fixture
 def trainee() -> training.Trainee:
     torch.manual_seed(0)
-    return training.Trainee(training.CONFIG, 52).eval()
+    made = training.Trainee(FaceMotionConfig(), 52).eval()
+    with torch.no_grad():
+        made.net.angles.weight.normal_(std=0.1)
+    return made
 
 
 def batch_of(faces: data.FaceSet) -> dict[str, torch.Tensor]:
@@ -34,18 +40,32 @@ def test_the_published_heads_say_what_the_plain_ones_said(trainee: training.Trai
     assert (heads.scale == 1).all()
 
 
+def test_it_starts_as_the_single_stage_net_that_it_is_made_from():
+    """The same controls, with lids as they are above their fall, and the same head for small angles."""
+    torch.manual_seed(3)
+    reader = SingleStage(SingleStageConfig()).eval()
+    trainee = training.untrained(reader, 52).eval()
+    training.start_from(trainee, reader)
+    x = torch.randn(4, 3, training.SIZE, training.SIZE)
+    with torch.inference_mode():
+        row, said = reader(x), trainee(x)
+    controls = row[:, -30:].numpy() - NEUTRAL.astype(np.float32)
+    np.testing.assert_allclose(said["code"].numpy() * training.CODE_UNIT, controls, atol=1e-5)
+    torch.testing.assert_close(said["mesh"], row[:, 1:-33])
+    small = 0.1 * row[:, -33:-30].double().numpy() / np.abs(row[:, -33:-30].numpy()).max()
+    degrees = training.ANGLE_UNIT * said["angles"].double().numpy()
+    wanted = model_angles(small) * np.abs(row[:, -33:-30].numpy()).max() / 0.1
+    np.testing.assert_allclose(degrees, wanted, atol=0.05 * np.abs(wanted).max())
+
+
 def test_perfect_outputs_cost_nothing_and_others_do(faces: data.FaceSet):
     batch = batch_of(faces)
     assert (batch["present"] == 1).all()
-    mesh = batch["points"].unflatten(1, (-1, 2))
     perfect = {
         "code": torch.tensor(code(batch["controls"].double().numpy()) / training.CODE_UNIT).float(),
         "angles": torch.tensor(model_angles(batch["pose"].double().numpy()) / training.ANGLE_UNIT).float(),
         "blend": batch["blend"],
         "mesh": batch["points"],
-        "points": torch.cat(
-            [mesh[:, training.LOOK_POINTS], mesh[:, training.LIPS].mean(1, keepdim=True)], 1
-        ).flatten(1),
     }
     targets = training.Targets(faces)
     assert targets.loss(perfect, batch) < 1e-6

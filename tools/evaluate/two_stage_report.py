@@ -25,9 +25,10 @@ from tools.dataset.robot_motion import robot_motion
 from tools.evaluate.single_stage_report import EXPRESSIBLE
 from x2c_edge import packs, retarget
 from x2c_edge.backends.open import open_backend
-from x2c_edge.controls import CONTROLS, INDEX, NEUTRAL
+from x2c_edge.controls import CONTROLS, INDEX, NAMES, NEUTRAL
 from x2c_edge.frames import FaceCrop, Frame
 from x2c_edge.pipelines.base import Measurement, Pipeline
+from x2c_edge.pipelines.direct import DirectPipeline
 from x2c_edge.pipelines.motion import FaceMotion
 from x2c_edge.pipelines.reference import Reference
 from x2c_edge.pipelines.rotation import angles
@@ -39,12 +40,15 @@ HEAD = [INDEX[n] for n in ("Head Yaw", "Head Pitch", "Head Roll")]
 
 @dataclass(frozen=True)
 class TwoStageReport:
-    """Pearson r (30,) of both pipelines with the label controls, and mean absolute errors (30,)."""
+    """Pearson r (30,) of the pipelines with the label controls, mean absolute errors (30,) of two-stage, and
+    how far direct is from two-stage (30,); direct's are None for a pack without that gear."""
 
     split: str
     two_stage: Array
     single_stage: Array
     mae: Array
+    direct: Array | None = None
+    apart: Array | None = None
 
     @property
     def face_mean(self) -> float:
@@ -57,28 +61,50 @@ class TwoStageReport:
             f"{self.single_stage[EXPRESSIBLE].mean():.3f}), jaw {self.two_stage[INDEX['Jaw Pitch']]:.3f}, "
             f"upper lids {self.two_stage[INDEX['Eyelid Upper Left']]:.3f} and "
             f"{self.two_stage[INDEX['Eyelid Upper Right']]:.3f}, head yaw/pitch/roll "
-            f"{yaw:.3f}/{pitch:.3f}/{roll:.3f}"
+            f"{yaw:.3f}/{pitch:.3f}/{roll:.3f}{self._of_direct()}"
+        )
+
+    def _of_direct(self) -> str:
+        if self.direct is None or self.apart is None:
+            return ""
+        worst = int(self.apart.argmax())
+        return (
+            f"; direct: mean r {self.direct[EXPRESSIBLE].mean():.3f}, from two-stage on average "
+            f"{self.apart.mean():.4f}, most in {NAMES[worst]} {self.apart[worst]:.4f}"
         )
 
     def rows(self) -> list[list[str]]:
         return [
-            [c.name, f"{self.two_stage[c.index]:.3f}", f"{self.single_stage[c.index]:.3f}",
-             f"{self.mae[c.index]:.4f}"]
+            [c.name, f"{self.two_stage[c.index]:.3f}",
+             "" if self.direct is None else f"{self.direct[c.index]:.3f}",
+             f"{self.single_stage[c.index]:.3f}", f"{self.mae[c.index]:.4f}"]
             for c in CONTROLS
         ]  # fmt: skip
 
     def table(self) -> str:
-        lines = [f"{'control':28s} {'r':>6s} {'single':>7s} {'MAE':>7s}"]
-        lines += [f"{name:28s} {r:>6s} {single:>7s} {mae:>7s}" for name, r, single, mae in self.rows()]
+        lines = [f"{'control':28s} {'r':>6s} {'direct':>7s} {'single':>7s} {'MAE':>7s}"]
+        lines += [
+            f"{name:28s} {r:>6s} {direct:>7s} {single:>7s} {mae:>7s}"
+            for name, r, direct, single, mae in self.rows()
+        ]
         return "\n".join([*lines, self.summary()])
 
     def to_manifest(self) -> dict[str, object]:
-        """The figures that travel with the weights."""
-        return {
-            "split": self.split,
-            "mean_r_face_controls": round(self.face_mean, 4),
-            "pearson_r": {c.name: round(float(self.two_stage[c.index]), 4) for c in CONTROLS},
-        }
+        """The figures that travel with the weights, by gear."""
+        made: dict[str, object] = {"two_stage": _stated(self.split, self.two_stage)}
+        if self.direct is not None and self.apart is not None:
+            made["direct"] = _stated(self.split, self.direct) | {
+                "mean_difference_from_two_stage": round(float(self.apart.mean()), 4)
+            }
+        return made
+
+
+def _stated(split: str, r: Array) -> dict[str, object]:
+    return {
+        "split": split,
+        "mean_r_face_controls": round(float(r[EXPRESSIBLE].mean()), 4),
+        "pearson_r": {c.name: round(float(r[c.index]), 4) for c in CONTROLS},
+    }
 
 
 def average_neutral() -> Reference:
@@ -116,7 +142,13 @@ def evaluate(pack: packs.Pack, faces: data.FaceSet, threads: int = 1) -> TwoStag
     tracked = absolute(measured(pipeline, faces, rows))
     labels = data.label_controls(faces)
     r = [data.pearson(values, labels) for values in (found, tracked)]
-    return TwoStageReport(faces.split, r[0], r[1], np.abs(found - labels).mean(0))
+    report = TwoStageReport(faces.split, r[0], r[1], np.abs(found - labels).mean(0))
+    if "direct" not in pack.nets:
+        return report
+    direct = DirectPipeline(pack, open_backend("torch", threads))
+    direct.refer_to(average_neutral())
+    short = np.stack([m.values for m in measured(direct, faces, rows)])
+    return replace(report, direct=data.pearson(short, labels), apart=np.abs(short - found).mean(0))
 
 
 def main(
@@ -132,11 +164,13 @@ def main(
     report = evaluate(opened, data.load(split, folder))
     print(report.table())
     if page is not None:
-        table = common.markdown_table(["control", "two-stage r", "single-stage r", "MAE"], report.rows())
+        table = common.markdown_table(
+            ["control", "two-stage r", "direct r", "single-stage r", "MAE"], report.rows()
+        )
         command = f"python -m tools.evaluate.two_stage_report --split {split}"
         common.replace_section(page, "two-stage-accuracy", f"`{command}`\n\n{table}\n{report.summary()}")
     if write:
-        packs.write_manifest(replace(opened, accuracy=opened.accuracy | {"two_stage": report.to_manifest()}))
+        packs.write_manifest(replace(opened, accuracy=opened.accuracy | report.to_manifest()))
         print(f"written to {opened.path / packs.MANIFEST}")
 
 

@@ -29,6 +29,7 @@ from tools.dataset.pair_dataset import PairDataset, Split
 from tools.dataset.pair_shards import written_beside
 from tools.dataset.robot_pairs import RobotPairs, cached, people, render
 from tools.evaluate import two_stage_report
+from tools.evaluate.single_stage import load_net
 from tools.train import distil_single_stage, measure_people
 from tools.train import motion as train_motion
 from tools.train import single_stage as train_single_stage
@@ -42,14 +43,13 @@ from tools.train.transfer import made_pictures
 from tools.train.two_stage_pack import Nets, write_pack
 from x2c_edge import packs
 from x2c_edge.nets.look_trunk import LookTwiceConfig
-from x2c_edge.nets.motion_extractor import MotionExtractor
 from x2c_edge.nets.stitching import KeypointMlp
 from x2c_edge.robot.face import PORTRAIT
 
 SIDES: tuple[Split, Split] = ("train", "test")
 PAIRS, NECK_PAIRS, ANIMATION_PAIRS, CHECK_PAIRS = 16000, 14000, 24000, 400
 PEOPLE_PAIRS = 6000  # and as many others, in what learns what people's faces do
-MOTION_STEPS, TRANSFER_STEPS, WATCHED_STEPS = 4000, 2600, 1500
+MOTION_STEPS, TRANSFER_STEPS, WATCHED_STEPS = train_motion.STEPS, 2600, 1500
 DISTIL_STEPS = 4000
 WATCHED_LR = 1.5e-3
 MAPPING = Recipe(  # not augmented: at run time it sees the generator's pictures and nothing else
@@ -140,24 +140,26 @@ def main(
     """Train what is missing and write the pack."""
     torch.set_num_threads(threads)
     work.mkdir(parents=True, exist_ok=True)
-    start = tracker
+    wide = work / "single_stage"  # M starts from it, and it teaches the one in the pack
+    if not wide.is_dir():
+        say("training single_stage")
+        train_single_stage.main(wide, 12000, seed, threads, 1000, folder)
     if not tracker:
-        start, tracker = (str((work / name).resolve()) for name in ("single_stage", "lean"))
-        if not Path(start).is_dir():
-            say("training single_stage")
-            train_single_stage.main(Path(start), 12000, seed, threads, 1000, folder)
+        tracker = str((work / "lean").resolve())
         if not Path(tracker).is_dir():
             say("distilling single_stage")
             distil_single_stage.main(
-                start, Path(tracker), work / "lean_work", DISTIL_STEPS, math.inf, seed, threads, 500, folder
-            )
+                str(wide.resolve()), Path(tracker), work / "lean_work", DISTIL_STEPS, math.inf, seed, threads,
+                500, folder,
+            )  # fmt: skip
+    seen_by = load_net(packs.open_pack(str(wide.resolve())))
     trainee = kept(
         work / "motion.safetensors",
-        train_motion.Trainee(train_motion.CONFIG, 52),
-        lambda: train_motion.train(MOTION_STEPS, seed, folder, start=start),
+        train_motion.untrained(seen_by, 52),
+        lambda: train_motion.train(MOTION_STEPS, seed, folder, start=seen_by, state=work / "motion.state"),
     )
     assert isinstance(trainee, train_motion.Trainee)
-    motion: MotionExtractor = train_motion.as_published(trainee)
+    motion = train_motion.as_published(trainee)
     stitching = kept(
         work / "stitching.safetensors",
         KeypointMlp(train_transfer.STITCHING),
@@ -228,7 +230,7 @@ def main(
     pack = measure_people.write(pack, at_rest)
     report = two_stage_report.evaluate(pack, data.load("test", folder))
     print(report.table())
-    packs.write_manifest(replace(pack, accuracy=accuracy | {"two_stage": report.to_manifest()}))
+    packs.write_manifest(replace(pack, accuracy=accuracy | report.to_manifest()))
 
 
 if __name__ == "__main__":

@@ -94,6 +94,7 @@ def average_motion(pack: packs.Pack) -> FaceMotion | None:
 
 def measure(pack: packs.Pack, train: data.FaceSet, val: data.FaceSet, threads: int = 1) -> People:
     """The table of one pack."""
+    from x2c_edge.pipelines.direct import DirectPipeline
     from x2c_edge.pipelines.single_stage import SingleStagePipeline
     from x2c_edge.pipelines.two_stage import TwoStagePipeline
 
@@ -120,6 +121,11 @@ def measure(pack: packs.Pack, train: data.FaceSet, val: data.FaceSet, threads: i
     )
     found = np.stack([m.values for m in measured(two_stage, val, everybody)])
     gain["two-stage"] = gains(found, labels, val.clip_id)
+    if "direct" in pack.nets:
+        direct = DirectPipeline(pack, backend)
+        direct.refer_to(Reference(people.rest, np.eye(3), motion))
+        short = np.stack([m.values for m in measured(direct, val, everybody)])
+        gain["direct"] = gains(short, labels, val.clip_id)
     return nobody_looks_away(replace(people, gain=gain, motion=motion, drawn=drawn))
 
 
@@ -152,9 +158,8 @@ def main(
     people = measure(opened, data.load("train", folder), data.load("val", folder))
     write(opened, people)
     print(f"written to {opened.path / FILE}")
-    for name in ("single-stage", "two-stage"):
-        if name in people.gain:
-            print(f"{name}: mean gain {people.gain[name][list(retarget.FACE_CONTROLS)].mean():.2f}")
+    for name, gain in people.gain.items():
+        print(f"{name}: mean gain {gain[list(retarget.FACE_CONTROLS)].mean():.2f}")
 
 
 if __name__ == "__main__":

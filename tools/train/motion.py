@@ -1,9 +1,10 @@
 """Train the small motion extractor M on human faces, so that it speaks the virtual Ameca's motion.
 
-    python -m tools.train.motion --out /tmp/motion.safetensors
+    python -m tools.train.motion --start build/default_pack/single_stage --out build/motion
+    x2c-edge packs replace-net default motion build/motion
 
-Samples, augmentation and labels are those of the single-stage network (``train_single_stage``), whose eye
-and mouth nets are the start of M's second look. While it trains, M ends in plain heads (angles, controls);
+It goes on from the wide single-stage network, with the same samples, augmentation and labels, on crops that
+do not turn with the head. While it trains, M ends in plain heads (angles, controls);
 ``as_published`` turns them into the published ones by ``robot_motion``: exp = code(controls) @ expression.
 """
 
@@ -11,13 +12,13 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tools.dataset import face_dataset as data
@@ -26,23 +27,22 @@ from tools.evaluate.single_stage import load_net
 from tools.evaluate.single_stage_report import EXPRESSIBLE
 from tools.train import single_stage as base
 from tools.train.mapping_pictures import from_bytes, normalised
+from tools.train.one_net import write_with
 from tools.train.training_step import laid_out, mixed_precision
 from x2c_edge import packs
 from x2c_edge.controls import NAMES, NEUTRAL
 from x2c_edge.nets import keypoints
-from x2c_edge.nets.landmarks import OUTER_LIPS
-from x2c_edge.nets.motion_extractor import MotionConfig, MotionExtractor
-from x2c_edge.pipelines.two_stage import motion_affine, motion_square
+from x2c_edge.nets.face_motion import FaceMotion, FaceMotionConfig
+from x2c_edge.nets.single_stage import ANGLE_SCALE, CONTROL_SCALE, SingleStage
+from x2c_edge.pipelines.motion_crop import motion_affine, motion_square
 
 SIZE = 128
-CROP_SCALE, CROP_SHIFT = 1.6, 0.0  # as close as a rolled head allows: the pictures are small
-CONFIG = MotionConfig(
-    depths=(1, 2, 4, 2), widths=(24, 56, 112, 192), bins=1, patch_widths=(16, 32, 64), mouth_patch=(48, 36)
-)
+CROP_SCALE, CROP_SHIFT = 1.63, -0.055  # as the single-stage net sees an upright head
+STEPS = 1500
+LR = 0.4 * base.PEAK_LR  # the weights are nearly right
 ROLL_DEG = 9.0  # heads in the set are mostly upright, and M's crop is not turned with the head
 CODE_UNIT = 0.25  # the control head's unit
-LOOK_POINTS = [data.IDS.index(i) for i in (33, 133, 263, 362)]
-LIPS = [data.IDS.index(i) for i in OUTER_LIPS]
+ANGLE_UNIT = 15.0
 
 
 def motion_crop(
@@ -61,50 +61,35 @@ def motion_crop(
 class Trainee(nn.Module):
     """M with the heads that training needs. code: ``robot_motion.code`` / CODE_UNIT."""
 
-    def __init__(self, config: MotionConfig, blendshapes: int) -> None:
+    def __init__(self, config: FaceMotionConfig, blendshapes: int) -> None:
         super().__init__()
-        self.net = MotionExtractor(config)
-        width = config.widths[-1]
-        self.code = nn.Linear(width, len(NAMES))
-        self.angles = nn.Linear(width, 3)  # pitch, yaw, roll as M's heads: degrees / 15
-        self.blend = nn.Linear(width, blendshapes)
-        self.mesh = nn.Linear(config.place, 2 * len(data.IDS))
+        self.net = FaceMotion(config)
+        self.code = nn.Linear(config.hidden, len(NAMES))
+        self.blend = nn.Linear(config.hidden, blendshapes)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        last, pooled = self.net.trunk(x)
-        look = self.net.detector.look
-        assert look is not None
-        features, points, place = look(x, last, pooled)
+        """``code``, ``angles`` (pitch, yaw, roll as M's heads: degrees / ANGLE_UNIT), ``blend``, ``mesh``."""
+        face, features = self.net.embed(x)
         parts = {
             "code": self.code(features),
-            "angles": self.angles(features),
+            "angles": self.net.turned(face, features),
             "blend": self.blend(features),
-            "mesh": self.mesh(place),
-            "points": points.flatten(1),
+            "mesh": face[:, 1:-3],
         }
         return {name: part.float() for name, part in parts.items()}
 
 
-ANGLE_UNIT = 15.0
-
-
-def as_published(trainee: Trainee) -> MotionExtractor:
-    """A copy of M whose seven heads give what the plain heads said (docs/spec/liveportrait.md section 4)."""
+def as_published(trainee: Trainee) -> FaceMotion:
+    """A copy of M whose heads give what the plain heads said (docs/spec/liveportrait.md section 4)."""
     net = copy.deepcopy(trainee.net)
-    motion, detector = robot_motion(), net.detector
+    motion = robot_motion()
     expression = torch.tensor(motion.expression.reshape(len(NAMES), -1), dtype=torch.float32)
     with torch.no_grad():
-        for i, head in enumerate((detector.fc_pitch, detector.fc_yaw, detector.fc_roll)):
-            head.weight.copy_(trainee.angles.weight[i : i + 1] * ANGLE_UNIT)
-            head.bias.copy_(trainee.angles.bias[i : i + 1] * ANGLE_UNIT)
-        detector.fc_exp.weight.copy_(CODE_UNIT * expression.T @ trainee.code.weight)
-        detector.fc_exp.bias.copy_(CODE_UNIT * expression.T @ trainee.code.bias)
-        # The crop takes out place and size, and the robot has none to follow with.
-        for head in (detector.fc_kp, detector.fc_t, detector.fc_scale):
-            head.weight.zero_()
-        detector.fc_kp.bias.copy_(torch.tensor(motion.kp.reshape(-1)))
-        detector.fc_t.bias.zero_()
-        detector.fc_scale.bias.fill_(1.0)
+        net.angles.weight.mul_(ANGLE_UNIT)
+        net.angles.bias.mul_(ANGLE_UNIT)
+        net.exp.weight.copy_(CODE_UNIT * expression.T @ trainee.code.weight)
+        net.exp.bias.copy_(CODE_UNIT * expression.T @ trainee.code.bias)
+        net.kp.copy_(torch.tensor(motion.kp.reshape(-1)))
     return net
 
 
@@ -124,8 +109,6 @@ class Targets:
         huber = nn.functional.smooth_l1_loss
         target = torch.tensor(code(batch["controls"].double().numpy()), dtype=torch.float32) / CODE_UNIT
         degrees = torch.tensor(model_angles(batch["pose"].double().numpy()), dtype=torch.float32)
-        mesh = batch["points"].unflatten(1, (-1, 2))
-        look = torch.cat([mesh[:, LOOK_POINTS], mesh[:, LIPS].mean(1, keepdim=True)], dim=1).flatten(1)
         unit, active, signal = self.code_unit, self.active, self.has_signal
         return (
             huber((out["code"] / unit)[:, active], (target / unit)[:, active])
@@ -134,7 +117,6 @@ class Targets:
                 (out["blend"] / self.blend_unit)[:, signal], (batch["blend"] / self.blend_unit)[:, signal]
             )
             + 0.4 * huber(out["mesh"] / base.POINT_UNIT, batch["points"] / base.POINT_UNIT)
-            + 0.3 * huber(out["points"] / base.POINT_UNIT, look / base.POINT_UNIT)
             + 0.5 * huber(out["angles"] * (ANGLE_UNIT / 3), degrees / 3)
         )
 
@@ -167,16 +149,31 @@ def summary(trainee: Trainee, pictures: NDArray[np.uint8], faces: data.FaceSet) 
     return f"mean r {r.mean():.3f}; yaw/pitch/roll {errors.round(2)} deg; {lines}"
 
 
-def start_from(trainee: Trainee, pack: str) -> None:
-    """The second look's nets from a pack's single-stage net, if that one's are as wide."""
-    net = load_net(packs.open_pack(pack))
-    look = trainee.net.detector.look
-    assert look is not None
-    if net.config.patch_widths != CONFIG.patch_widths:
-        print(f"M starts from random weights: the single-stage net of {pack} looks with thinner nets")
-        return
-    look.eye.load_state_dict(net.eye.state_dict())
-    look.mouth.convs.load_state_dict(net.mouth.convs.state_dict())  # our patch is smaller: another last layer
+def untrained(start: SingleStage, blendshapes: int) -> Trainee:
+    """A trainee of the single-stage net's sizes."""
+    sizes = {item.name: getattr(start.config, item.name) for item in fields(start.config)}
+    return Trainee(FaceMotionConfig(**sizes), blendshapes)
+
+
+def start_from(trainee: Trainee, reader: SingleStage) -> None:
+    """Everything that a single-stage net of the same sizes has learnt."""
+    own = trainee.net.state_dict()
+    trainee.net.load_state_dict(
+        {k: v for k, v in reader.state_dict().items() if k in own} | {k: own[k] for k in NEW}
+    )
+    with torch.no_grad():
+        trainee.code.weight.copy_(reader.controls.weight * (CONTROL_SCALE / CODE_UNIT))
+        trainee.code.bias.copy_(reader.controls.bias * (CONTROL_SCALE / CODE_UNIT))
+        # Small angles add up, and M's are the head's with other signs and in another order.
+        trainee.net.angles.weight.zero_()
+        trainee.net.angles.bias.zero_()
+        small = math.radians(1.0)
+        slope = model_angles(small * np.eye(3)).T  # (pitch yaw roll, yaw pitch roll), degrees a degree
+        scale = math.degrees(ANGLE_SCALE) / ANGLE_UNIT
+        trainee.net.angles.weight[:, :3] = torch.tensor(slope * scale, dtype=torch.float32)
+
+
+NEW = ("angles.weight", "angles.bias", "exp.weight", "exp.bias", "kp")  # what a single-stage net has not
 
 
 def train(
@@ -184,19 +181,22 @@ def train(
     seed: int,
     folder: Path,
     *,
-    start: str | None,
-    every: int = 1000,
-    checkpoint: Path | None = None,
+    start: SingleStage,
+    every: int = 200,
+    state: Path | None = None,
 ) -> Trainee:
-    """The averaged weights after ``steps`` of 64 crops."""
+    """The averaged weights after ``steps`` of 64 crops, from those of a single-stage net.
+
+    state: where a run that is stopped goes on from.
+    """
     torch.manual_seed(seed)
     train_set, val = data.load("train", folder), data.load("val", folder)
     pictures = crops(val)
-    trainee = Trainee(CONFIG, train_set.blendshapes.shape[1])
-    if start:
-        start_from(trainee, start)
+    trainee = untrained(start, train_set.blendshapes.shape[1])
+    start_from(trainee, start)
     trainee = laid_out(trainee)
     average = copy.deepcopy(trainee)
+    print(f"as it starts: {summary(average, pictures, val)}", flush=True)
     samples = base.Batches(train_set, SIZE, seed, crop=motion_crop, negatives=0.0)
     targets = Targets(train_set)
 
@@ -205,27 +205,33 @@ def train(
             out = trainee(batch["x"])
         return targets.loss(out, batch)
 
-    for step in base.descend(trainee, average, samples, loss, steps):
+    for step in base.descend(trainee, average, samples, loss, steps, peak=LR, state=state):
         if step % every == 0 or step == steps:
             print(summary(average, pictures, val), flush=True)
-            if checkpoint is not None:
-                save_file({k: v.contiguous() for k, v in average.state_dict().items()}, checkpoint)
     return average.eval()
 
 
 def main(
-    out: Path = typer.Option(..., help="file of the trained net with its training heads (safetensors)"),
-    steps: int = typer.Option(12000, help="optimiser steps of 64 crops"),
-    seed: int = 1,
-    threads: int = typer.Option(2, help="CPU threads"),
+    out: Path = typer.Option(Path("build/motion"), help="the pack folder to write; it holds the new net"),
+    pack: str = typer.Option("default", help="the pack whose motion extractor it is to be"),
+    work: Path = typer.Option(Path("build/motion_work"), help="folder for the state to go on from"),
     start: str = typer.Option(
-        "default", help="pack whose single-stage net the second look starts from; '' none"
+        "build/default_pack/single_stage", help="the pack whose single-stage net M starts from"
     ),
+    steps: int = typer.Option(STEPS, help="optimiser steps of 64 crops"),
+    seed: int = 1,
+    threads: int = typer.Option(1, help="CPU threads"),
     folder: Path = typer.Option(data.default_folder(), help="the real-face set"),
 ) -> None:
-    """Train and write."""
+    """Train and write. A run that was stopped goes on when the same command is given again."""
     torch.set_num_threads(threads)
-    train(steps, seed, folder, start=start or None, checkpoint=out)
+    opened = packs.open_pack(pack)
+    trainee = train(steps, seed, folder, start=load_net(packs.open_pack(start)), state=work / "motion.state")
+    command = f"python -m tools.train.motion --steps {steps} --seed {seed}"
+    net, crop = as_published(trainee), {"crop_scale": CROP_SCALE, "crop_shift": CROP_SHIFT}
+    write_with(
+        out, opened, "motion", "face_motion", net, command, picture=data.face_input(SIZE), options=crop
+    )
 
 
 if __name__ == "__main__":

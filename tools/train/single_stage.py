@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from tools.dataset import face_dataset as data
 from tools.dataset.face_dataset import MEAN, STD
 from tools.evaluate.single_stage_report import evaluate, write_pack
+from tools.train.checkpoint import keep, restored
 from tools.train.training_step import laid_out, mixed_precision
 from x2c_edge.nets.landmarks import mirror_order
 from x2c_edge.nets.single_stage import SingleStage, SingleStageConfig
@@ -58,6 +59,7 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
         negatives: float = NEGATIVES,
     ) -> None:
         self.faces, self.size, self.crop, self.negatives = faces, size, crop, negatives
+        self.seed = seed
         self.rng = np.random.default_rng(seed)
         self.columns = data.mirror_columns(faces.names)
         self.twins = list(mirror_order())
@@ -66,6 +68,10 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
         torch.set_num_threads(1)
         while True:
             yield self.make()
+
+    def go_on_from(self, step: int) -> None:
+        """Other samples than those before ``step``."""
+        self.rng = np.random.default_rng([self.seed, step])
 
     def make(self) -> dict[str, Tensor]:
         """The next batch."""
@@ -164,10 +170,10 @@ class Loss:
         )
 
 
-def learning_rate(progress: float) -> float:
+def learning_rate(progress: float, peak: float = PEAK_LR) -> float:
     if progress < WARM_UP:
-        return PEAK_LR * progress / WARM_UP
-    return PEAK_LR * 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
+        return peak * progress / WARM_UP
+    return peak * 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
 
 
 def descend(
@@ -176,30 +182,46 @@ def descend(
     samples: Batches,
     loss_of: Callable[[dict[str, Tensor]], Tensor],
     steps: int,
-    more: Iterable[nn.Parameter] = (),
+    *,
+    beside: nn.Module | None = None,
+    peak: float = PEAK_LR,
+    state: Path | None = None,
 ) -> Iterator[int]:
     """Optimiser steps by the recipe above; gives each step's number after it.
 
-    average: takes the moving average of the net's weights. more: parameters beside the net's that learn, too.
+    average: takes the moving average of the net's weights. beside: a head that learns, too, and is not kept.
+    state: a file that the run is written to every 100 steps, and goes on from if it is there; it is removed
+    at the end.
     """
-    parameters = [*net.parameters(), *more]
-    optimiser = torch.optim.AdamW(parameters, lr=PEAK_LR, weight_decay=WEIGHT_DECAY)
+    learning = nn.ModuleDict({"net": net} | ({"beside": beside} if beside else {}))
+    optimiser = torch.optim.AdamW(learning.parameters(), lr=peak, weight_decay=WEIGHT_DECAY)
+    parts = {"learning": learning, "average": average, "optimiser": optimiser}
+    first = restored(state, parts)
+    samples.go_on_from(first)
     batches = iter(torch.utils.data.DataLoader(samples, batch_size=None, num_workers=1, prefetch_factor=4))
     start, running = time.monotonic(), 0.0
-    for step in range(1, steps + 1):
+    for step in range(first + 1, steps + 1):
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step / steps)
+            group["lr"] = learning_rate(step / steps, peak)
         loss = loss_of(next(batches))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 5.0)
+        nn.utils.clip_grad_norm_(learning.parameters(), 5.0)
         optimiser.step()
-        running += 0.02 * (loss.item() - running)
+        running += (loss.item() - running) / min(step - first, 50)
         average_into(average, net, min(EMA, step / (step + 50)))
         if step % 100 == 0:
-            rate = step * BATCH / (time.monotonic() - start)
-            print(f"step {step}/{steps} loss {running:.3f} {rate:.0f} crops/s", flush=True)
+            seconds = (time.monotonic() - start) / (step - first)
+            left = seconds * (steps - step) / 60
+            print(
+                f"step {step}/{steps} loss {running:.3f} {BATCH / seconds:.0f} crops/s, {left:.0f} min left",
+                flush=True,
+            )
+            if state is not None:
+                keep(state, step, parts)
         yield step
+    if state is not None:
+        state.unlink(missing_ok=True)
 
 
 def average_into(average: nn.Module, net: nn.Module, keep: float) -> None:
@@ -220,7 +242,7 @@ def main(
     every: int = typer.Option(1000, help="steps between validation reports (and check-points)"),
     folder: Path = typer.Option(data.default_folder(), help="the real-face set"),
 ) -> None:
-    """Train, report on the val split as it goes, and write the pack."""
+    """Train, report on the val split as it goes, and write the pack. A run that was stopped goes on."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     config = SingleStageConfig(landmarks=len(data.IDS))
@@ -237,7 +259,8 @@ def main(
             row = net.read(face, features)
         return loss_of(row, blend.float(), batch)
 
-    for step in descend(net, average, samples, loss, steps, blend_head.parameters()):
+    state = out.with_name(out.name + ".state")
+    for step in descend(net, average, samples, loss, steps, beside=blend_head, state=state):
         if step % every == 0 or step == steps:
             report = evaluate(average, val)
             print(report.summary(), flush=True)

@@ -25,7 +25,7 @@ from x2c_edge.backends.open import open_backend
 from x2c_edge.convert.checkpoints import saved, saved_net
 from x2c_edge.convert.pack_graphs import add_graphs
 from x2c_edge.nets import arch, published
-from x2c_edge.nets.motion_extractor import MotionExtractor
+from x2c_edge.nets.face_motion import FaceMotion
 from x2c_edge.nets.stitching import KeypointMlp
 from x2c_edge.pipelines.single_stage import SingleStagePipeline
 
@@ -37,7 +37,7 @@ class Nets:
     """Everything that was trained; ``tracker`` is a pack with a single-stage net."""
 
     tracker: packs.Pack
-    motion: MotionExtractor
+    motion: FaceMotion
     stitching: KeypointMlp
     transfer: Transfer
     mapping: Trained
@@ -51,7 +51,7 @@ def write_pack(out: Path, nets: Nets, trained_by: str, accuracy: Mapping[str, An
     face = face_input(SIZE)
     crop = {"crop_scale": train_motion.CROP_SCALE, "crop_shift": train_motion.CROP_SHIFT}
     specs = {
-        "motion": _net(work, "motion", nets.motion, face, crop),
+        "motion": _net(work, "face_motion", nets.motion, face, crop),
         "stitching": _net(work, "stitching", nets.stitching),
         "warping": _net(work, "warping", nets.transfer.warping),
         "generator": _net(work, "generator", nets.transfer.generator),

@@ -29,7 +29,11 @@ Target = Literal["gpu", "cpu"]
 INDEX: Final = "engines.json"
 FORMAT: Final = 2
 CPU: Final = "CPU"
-_PARTS: Final[Mapping[str, str]] = {"dense motion": "dense_motion", "tail": "warp_tail"}
+_PARTS: Final[Mapping[tuple[str, str], str]] = {
+    ("warping", "dense motion"): "dense_motion",
+    ("warping", "tail"): "warp_tail",
+    ("direct", "dense motion"): "direct_motion",
+}
 
 
 class NoEnginesError(NotFoundError):
@@ -74,7 +78,7 @@ class EngineSet:
 
 def engine_name(arch: str, part: str = "") -> str:
     """The engine that runs a net, or a part of it (``Backend.bind``)."""
-    return _PARTS.get(part, arch)
+    return _PARTS.get((arch, part), arch)
 
 
 def engines_folder() -> Path:

@@ -18,7 +18,7 @@ Input = Annotated[
     str | None, typer.Option(metavar="FILE|DIR|URI", help="Video, image or folder instead of a camera.")
 ]
 Pack = Annotated[str | None, typer.Option(metavar="NAME|PATH", help="Model pack (default: default).")]
-Pipeline = Annotated[str | None, typer.Option(help="auto, two-stage or single-stage.")]
+Pipeline = Annotated[str | None, typer.Option(help="auto, two-stage, direct or single-stage.")]
 Backend = Annotated[str | None, typer.Option(help="auto, tensorrt, cpu or torch.")]
 Links = Annotated[
     list[str] | None,

@@ -12,7 +12,7 @@ from x2c_edge.backends.engine_files import EngineKey, EngineSet, Precision, writ
 from x2c_edge.convert.cpu_graphs import graphs_of
 from x2c_edge.convert.engine_build import EngineBuilder
 from x2c_edge.convert.onnx_export import exported
-from x2c_edge.convert.rehearsal import Listening, Parity, crops_of, pipeline_of, rehearse
+from x2c_edge.convert.rehearsal import Listening, Parity, crops_of, pipeline_of, rehearsed
 from x2c_edge.convert.space import require_space
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.nets import engine_nets
@@ -71,19 +71,18 @@ def build_set(
     engines fail the gate; nothing is installed then.
     """
     listening = Listening(reference)
-    pipeline = pipeline_of(order.pack, listening)
     report("follow the clip", 0.0)
-    crops = crops_of(clip_of(order), pipeline)
+    crops = crops_of(clip_of(order), pipeline_of(order.pack, listening))
     for heard in listening.samples.values():
         heard.clear()
-    expected = rehearse(pipeline, crops)
+    expected = rehearsed(order.pack, listening, crops)
     if builder is None:
         report("make the graphs", 0.2)
         plans = graphs_of(order.pack)
     else:
         plans = _plans(order, builder, listening, report)
     report("compare with PyTorch", 1.0)
-    parity = Parity.of(rehearse(pipeline_of(order.pack, open_engines(plans)), crops), expected)
+    parity = Parity.of(rehearsed(order.pack, open_engines(plans), crops), expected)
     parity.require(order.precision, key.target)
     return install(order, key, plans, parity)
 

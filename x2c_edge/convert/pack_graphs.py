@@ -12,7 +12,7 @@ from x2c_edge.backends.cpu_engine import GRAPH, CpuEngine
 from x2c_edge.backends.torch_backend import TorchBackend
 from x2c_edge.convert.cpu_graphs import graphs_of
 from x2c_edge.convert.engine_set import Order, clip_of
-from x2c_edge.convert.rehearsal import Parity, crops_of, pipeline_of, rehearse
+from x2c_edge.convert.rehearsal import Parity, crops_of, pipeline_of, rehearsed
 
 
 def add_graphs(pack: packs.Pack, clip: str | None = None) -> Parity:
@@ -21,10 +21,10 @@ def add_graphs(pack: packs.Pack, clip: str | None = None) -> Parity:
     NotFoundError, with the folder as it was, if the controls differ from PyTorch's by more than fp32 may.
     """
     graphs = graphs_of(pack)
-    reference = pipeline_of(pack, TorchBackend(1))
-    crops = crops_of(clip_of(Order(pack, "fp32", pack.path, clip)), reference)
-    expected = rehearse(reference, crops)
-    parity = Parity.of(rehearse(pipeline_of(pack, CpuEngine(graphs, 1)), crops), expected)
+    reference = TorchBackend(1)
+    crops = crops_of(clip_of(Order(pack, "fp32", pack.path, clip)), pipeline_of(pack, reference))
+    expected = rehearsed(pack, reference, crops)
+    parity = Parity.of(rehearsed(pack, CpuEngine(graphs, 1), crops), expected)
     parity.require("fp32")
     files = {key: entry for key, entry in pack.files.items() if not key.startswith(GRAPH)}
     for old in pack.files.keys() - files.keys():

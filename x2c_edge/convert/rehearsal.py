@@ -22,6 +22,7 @@ from x2c_edge.frames import FaceCrop
 from x2c_edge.nets.landmarks import LANDMARK_IDS
 from x2c_edge.packs import NetSpec, Pack
 from x2c_edge.pipelines.base import Pipeline
+from x2c_edge.pipelines.direct import DirectPipeline
 from x2c_edge.pipelines.reference import Reference
 from x2c_edge.pipelines.rotation import angles
 from x2c_edge.pipelines.single_stage import SingleStagePipeline
@@ -41,6 +42,14 @@ def pipeline_of(pack: Pack, backend: Backend) -> Pipeline:
     if pack.pipeline == "two-stage":
         return TwoStagePipeline(pack, backend)
     return SingleStagePipeline(pack, backend)
+
+
+def pipelines_of(pack: Pack, backend: Backend) -> list[Pipeline]:
+    """The pack's best pipeline, and every other that has engines of its own."""
+    pipelines: list[Pipeline] = [pipeline_of(pack, backend)]
+    if "direct" in pack.nets:
+        pipelines.append(DirectPipeline(pack, backend))
+    return pipelines
 
 
 def crops_of(clip: str, pipeline: Pipeline) -> list[FaceCrop]:
@@ -84,6 +93,11 @@ def rehearse(pipeline: Pipeline, crops: Sequence[FaceCrop]) -> NDArray[np.float6
         if not seen.relative:
             retarget.head_controls(*angles(seen.rotation), row)
     return rows
+
+
+def rehearsed(pack: Pack, backend: Backend, crops: Sequence[FaceCrop]) -> NDArray[np.float64]:
+    """``rehearse`` of each of ``pipelines_of``, one below the other."""
+    return np.concatenate([rehearse(pipeline, crops) for pipeline in pipelines_of(pack, backend)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,7 +16,9 @@ from x2c_edge.convert.trained_mapping import read_trained
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.nets.published import stored
 
-STATED: Final = {"mapping": "mapping_mae", "single_stage": "single_stage"}  # a net's own part of the accuracy
+ADDED: Final = ("direct",)  # nets that a pack can do without
+# A net's own part of the accuracy.
+STATED: Final = {"mapping": "mapping_mae", "single_stage": "single_stage", "direct": "direct"}
 
 
 def replace_net(pack: packs.Pack, net: str, source: Path, out: Path | None = None) -> packs.Pack:
@@ -26,7 +28,7 @@ def replace_net(pack: packs.Pack, net: str, source: Path, out: Path | None = Non
     manifest stated of the whole chain is left out: it was measured with another net. A pack with graphs gets
     new ones, checked against PyTorch. On any error everything is as it was.
     """
-    if net not in pack.nets:
+    if net not in (*pack.nets, *ADDED):
         raise NotFoundError(f"pack '{pack.name}' has no net '{net}'; it has {', '.join(pack.nets)}")
     home = (out or pack.path).resolve()
     if out is not None and home.exists():
@@ -37,7 +39,8 @@ def replace_net(pack: packs.Pack, net: str, source: Path, out: Path | None = Non
         shutil.rmtree(work, ignore_errors=True)
         shutil.copytree(pack.path, work)
         copy = packs.read_manifest(work)
-        copy.nets[net].file.unlink()
+        if net in copy.nets:
+            copy.nets[net].file.unlink()
         spec = put(work)
         own = STATED.get(net)
         accuracy = {key: value for key, value in copy.accuracy.items() if key not in ("two_stage", own)}

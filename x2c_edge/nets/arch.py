@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from x2c_edge.nets.appearance import AppearanceConfig, AppearanceExtractor
+from x2c_edge.nets.direct import DirectConfig, DirectNetwork
+from x2c_edge.nets.face_motion import FaceMotion, FaceMotionConfig
 from x2c_edge.nets.generator import Generator, GeneratorConfig
 from x2c_edge.nets.layers import fold_batch_norms, fold_spectral_norm
 from x2c_edge.nets.look_trunk import LookTwiceConfig
@@ -36,10 +38,12 @@ class Arch:
 ARCHS: Final[Mapping[str, Arch]] = {
     "appearance": Arch(AppearanceConfig, AppearanceExtractor),
     "motion": Arch(MotionConfig, MotionExtractor),
+    "face_motion": Arch(FaceMotionConfig, FaceMotion),
     "warping": Arch(WarpingConfig, WarpingNetwork),
     "generator": Arch(GeneratorConfig, Generator),
     "stitching": Arch(KeypointMlpConfig, KeypointMlp),
     "mapping": Arch(MappingConfig, MappingNetwork),
+    "direct": Arch(DirectConfig, DirectNetwork),
 }
 TRUNKS: Final[Mapping[str, Any]] = {
     "resnet": ResNetConfig,
@@ -51,8 +55,9 @@ TRUNKS: Final[Mapping[str, Any]] = {
 
 
 def unloaded(arch: str, config: Any) -> nn.Module:
-    """The net with the published layout and no weights yet (on the "meta" device)."""
-    with torch.device("meta"):
+    """The net with the published layout and no weights yet, on the "meta" device if it has no constants that
+    no file holds."""
+    with torch.device("cpu" if arch == "face_motion" else "meta"):
         module: nn.Module = ARCHS[arch].net(config)
     return module
 
@@ -86,6 +91,8 @@ def config_to_manifest(config: Any) -> dict[str, Any]:
 
 def config_from_manifest(arch: str, data: Mapping[str, Any]) -> Any:
     """Inverse of ``config_to_manifest``. TypeError or ValueError for what is not a size of this net."""
+    if arch == "face_motion":
+        return FaceMotionConfig.from_manifest(data)
     if arch != "mapping":
         return _made(ARCHS[arch].config, data)
     trunk = str(data.get("trunk"))

@@ -8,7 +8,7 @@ upsampled map repeats itself:
 * convolutions of an upsampled map run at the map's own resolution (``upsampled``);
 * a convolution with one output is one with many of them that are added up afterwards (``_to_one``);
 * W's and G's further savings are those of ``inference`` and ``generator_fast``;
-* the single-stage net's patches are placed by matrix products (``cpu_single_stage``).
+* patches of what looks twice are placed by matrix products (``cpu_two_looks``).
 
 Every weight is computed in ``forward`` from the parameters of the pack's net, so that the exported graph
 holds that arithmetic and not its results: the engine does it once, when it is loaded with the pack's file.
@@ -26,13 +26,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from x2c_edge.nets import engine_nets
-from x2c_edge.nets.cpu_single_stage import CpuSingleStage
+from x2c_edge.nets.cpu_two_looks import CpuTwoLooks
 from x2c_edge.nets.engine_nets import EngineNet
+from x2c_edge.nets.face_motion import FaceMotion
 from x2c_edge.nets.generator import SLOPE, Generator, SpadeBlock, SpadeNorm
 from x2c_edge.nets.layers import Conv, ConvNorm
 from x2c_edge.nets.single_stage import SingleStage
 from x2c_edge.nets.upsampled import Taps, source_taps
-from x2c_edge.nets.warping import WarpingNetwork
+from x2c_edge.nets.warping import DenseMotionNetwork
 
 _EPS = 1e-5
 
@@ -45,17 +46,37 @@ def cpu_nets(net: nn.Module, size: int, volume: tuple[int, ...]) -> list[EngineN
 def _rearranged(one: EngineNet, net: nn.Module) -> nn.Module:
     if isinstance(net, Generator):
         return _Generator(net)
-    if isinstance(net, WarpingNetwork) and one.name == "dense_motion":
+    if isinstance(net, DenseMotionNetwork) and one.name in ("dense_motion", "direct_motion"):
         return _DenseMotion(net)
     if isinstance(net, SingleStage):
-        return CpuSingleStage(net)
+        return _SingleStage(net)
+    if isinstance(net, FaceMotion):
+        return _FaceMotion(net)
     return one.module
+
+
+class _SingleStage(nn.Module):
+    def __init__(self, net: SingleStage) -> None:
+        super().__init__()
+        self.net, self.looks = net, CpuTwoLooks(net)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net.read(*self.looks(x))
+
+
+class _FaceMotion(nn.Module):
+    def __init__(self, net: FaceMotion) -> None:
+        super().__init__()
+        self.net, self.looks = net, CpuTwoLooks(net)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat(tuple(self.net.read(*self.looks(x))), dim=1)
 
 
 class _DenseMotion(nn.Module):
     """The hourglass and its two heads on lists of slices."""
 
-    def __init__(self, net: WarpingNetwork) -> None:
+    def __init__(self, net: DenseMotionNetwork) -> None:
         super().__init__()
         self.net = net
 

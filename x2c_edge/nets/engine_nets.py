@@ -21,11 +21,13 @@ from torch import Tensor, nn
 from x2c_edge.controls import N_CONTROLS
 from x2c_edge.errors import NotFoundError
 from x2c_edge.nets import arch, single_stage
+from x2c_edge.nets.direct import DirectNetwork
+from x2c_edge.nets.face_motion import FaceMotion
 from x2c_edge.nets.generator import Generator
 from x2c_edge.nets.mapping import MappingNetwork
 from x2c_edge.nets.motion_extractor import MotionExtractor
 from x2c_edge.nets.stitching import KeypointMlp
-from x2c_edge.nets.warping import WarpingNetwork
+from x2c_edge.nets.warping import DenseMotionConfig, DenseMotionNetwork, WarpingNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class EngineNet:
 class _Heads(nn.Module):
     """M's heads as one row, in the order of ``RawMotion``."""
 
-    def __init__(self, net: MotionExtractor) -> None:
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
@@ -63,7 +65,7 @@ class _Heads(nn.Module):
 
 
 class _DenseMotion(nn.Module):
-    def __init__(self, net: WarpingNetwork) -> None:
+    def __init__(self, net: DenseMotionNetwork) -> None:
         super().__init__()
         self.net = net
 
@@ -79,6 +81,15 @@ class _WarpTail(nn.Module):
 
     def forward(self, warped: Tensor, occlusion: Tensor) -> Tensor:
         return self.net.tail(warped, occlusion)
+
+
+class _Predict(nn.Module):
+    def __init__(self, net: DirectNetwork) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, warped: Tensor, occlusion: Tensor, deformation: Tensor) -> Tensor:
+        return self.net.predict(warped, occlusion, deformation)
 
 
 def opened(kind: str, config: Mapping[str, Any], file: Path, *, fold: bool = True) -> nn.Module:
@@ -122,13 +133,16 @@ def engine_nets(net: nn.Module, size: int, volume: tuple[int, ...]) -> list[Engi
                     "single_stage", net, (Port("face", face, False),), (Port("row", (1, columns), False),)
                 )
             ]
-        case MotionExtractor():
+        case MotionExtractor() | FaceMotion():
             c = net.config
             heads = Port("heads", (1, 3 * c.bins + 6 * c.keypoints + 4), False)
+            name = "motion" if isinstance(net, MotionExtractor) else "face_motion"
             # As above, if it looks a second time.
-            return [EngineNet("motion", _Heads(net), (Port("face", face, not c.patch_widths),), (heads,))]
+            return [EngineNet(name, _Heads(net), (Port("face", face, not c.patch_widths),), (heads,))]
         case WarpingNetwork():
             return _warping(net, volume)
+        case DirectNetwork():
+            return _direct(net, volume)
         case Generator():
             side = volume[-1] * 2 ** len(net.config.up_widths) * net.config.shuffle
             feature = Port("feature", (1, net.config.in_channels, *volume[-2:]), True)
@@ -146,22 +160,29 @@ def engine_nets(net: nn.Module, size: int, volume: tuple[int, ...]) -> list[Engi
 
 
 def _warping(net: WarpingNetwork, volume: tuple[int, ...]) -> list[EngineNet]:
-    c, grid, plane = net.config, volume[2:], volume[3:]
-    occlusion = Port("occlusion", (1, 1, *plane), True)
-    return [
-        EngineNet(
-            "dense_motion",
-            _DenseMotion(net),
-            (Port("front", (1, c.front_channels, *grid), True),),
-            (Port("mask", (1, c.keypoints + 1, *grid), True), occlusion),
-        ),
-        EngineNet(
-            "warp_tail",
-            _WarpTail(net),
-            (Port("warped", (1, c.channels * c.depth, *plane), True), occlusion),
-            (Port("feature", (1, c.out_channels, *plane), True),),
-        ),
-    ]
+    c = net.config
+    moved = _moved(c, volume)
+    feature = Port("feature", (1, c.out_channels, *volume[3:]), True)
+    return [_dense("dense_motion", net, c, volume), EngineNet("warp_tail", _WarpTail(net), moved, (feature,))]
+
+
+def _direct(net: DirectNetwork, volume: tuple[int, ...]) -> list[EngineNet]:
+    c = net.config
+    seen = (*_moved(c, volume), Port("deformation", (1, *volume[2:], 3), False))
+    controls = Port("controls", (1, c.outputs), False)
+    return [_dense("direct_motion", net, c, volume), EngineNet("direct", _Predict(net), seen, (controls,))]
+
+
+def _dense(name: str, net: DenseMotionNetwork, c: DenseMotionConfig, volume: tuple[int, ...]) -> EngineNet:
+    front = Port("front", (1, c.front_channels, *volume[2:]), True)
+    mask = Port("mask", (1, c.keypoints + 1, *volume[2:]), True)
+    return EngineNet(name, _DenseMotion(net), (front,), (mask, _moved(c, volume)[1]))
+
+
+def _moved(c: DenseMotionConfig, volume: tuple[int, ...]) -> tuple[Port, Port]:
+    """The warped features, and what is hidden of them."""
+    plane = volume[3:]
+    return Port("warped", (1, c.channels * c.depth, *plane), True), Port("occlusion", (1, 1, *plane), True)
 
 
 def to_onnx(net: EngineNet, opset: int, *, fold: bool = True) -> bytes:

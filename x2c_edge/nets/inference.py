@@ -4,6 +4,8 @@
 
     warping, "dense motion"  (front,) -> (mask logits, occlusion)        section 8, steps 6, 7, 9
     warping, "tail"          (warped, occlusion) -> (generator's input,)  step 11
+    direct, "dense motion"   as above
+    direct, ""               (warped, occlusion, deformation) -> (controls,)
     all other nets, ""       (x,) -> (out,); M gives its heads as one row, in the order of ``RawMotion``
 
 With bfloat16 the convolutions of W and G run in it; everything that their results are summed into, M, the
@@ -19,13 +21,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from x2c_edge.nets.direct import DirectNetwork
+from x2c_edge.nets.face_motion import FaceMotion
 from x2c_edge.nets.generator import Generator
 from x2c_edge.nets.generator_fast import FastGenerator
 from x2c_edge.nets.layers import ConvNorm, conv3d
 from x2c_edge.nets.motion_extractor import MotionExtractor
 from x2c_edge.nets.sliced import SlicedConv3d
 from x2c_edge.nets.upsampled import PhasedConv
-from x2c_edge.nets.warping import WarpingNetwork
+from x2c_edge.nets.warping import DenseMotionNetwork, WarpingNetwork
 
 TensorFunction = Callable[..., tuple[Tensor, ...]]
 
@@ -35,7 +39,7 @@ def function(module: nn.Module, part: str, dtype: torch.dtype) -> TensorFunction
 
     ValueError for a part that the net does not have.
     """
-    if isinstance(module, WarpingNetwork) and part == "dense motion":
+    if isinstance(module, DenseMotionNetwork) and part == "dense motion":
         return _DenseMotion(module, dtype)
     if isinstance(module, WarpingNetwork) and part == "tail":
         return _tail(module, dtype)
@@ -44,8 +48,12 @@ def function(module: nn.Module, part: str, dtype: torch.dtype) -> TensorFunction
     if isinstance(module, Generator):
         generator = FastGenerator(module, dtype)
         return lambda s: (generator(s),)
+    if isinstance(module, DirectNetwork):
+        for convolutions in (module.first, module.rest):  # its dense motion is another part, and in 3-D
+            _channels_last(convolutions, torch.float32)
+        return lambda warped, occlusion, moved: (module.predict(warped, occlusion, moved),)
     module = _channels_last(module, torch.float32)
-    if isinstance(module, MotionExtractor):
+    if isinstance(module, MotionExtractor | FaceMotion):
         return lambda x: (torch.cat(tuple(module(x)), dim=1),)
     return lambda x: (module(x),)
 
@@ -53,7 +61,7 @@ def function(module: nn.Module, part: str, dtype: torch.dtype) -> TensorFunction
 class _DenseMotion:
     """The hourglass, with its upsampling folded into the convolutions after it, and its two heads."""
 
-    def __init__(self, net: WarpingNetwork, dtype: torch.dtype) -> None:
+    def __init__(self, net: DenseMotionNetwork, dtype: torch.dtype) -> None:
         dense = net.dense_motion_network
         encoder, decoder = dense.hourglass.encoder, dense.hourglass.decoder
         self._dtype = dtype

@@ -13,11 +13,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from x2c_edge.nets.direct import DirectNetwork
+from x2c_edge.nets.face_motion import FaceMotion
 from x2c_edge.nets.generator import Generator
 from x2c_edge.nets.inference import TensorFunction
 from x2c_edge.nets.mapping import MappingNetwork
 from x2c_edge.nets.motion_extractor import MotionExtractor, ResponseNorm
-from x2c_edge.nets.warping import WarpingNetwork
+from x2c_edge.nets.warping import DenseMotionNetwork, WarpingNetwork
 
 
 def function(module: nn.Module, part: str, *, half: bool) -> TensorFunction:
@@ -25,15 +27,25 @@ def function(module: nn.Module, part: str, *, half: bool) -> TensorFunction:
 
     ValueError for a part that the net does not have.
     """
-    if isinstance(module, WarpingNetwork) == (part == "") or part not in ("", "dense motion", "tail"):
+    if part not in _parts(module):
         raise ValueError(f"{type(module).__name__} has no part '{part}'")
     if half and _has_half_form(module):
         _halve(module)
+    if isinstance(module, DenseMotionNetwork) and part == "dense motion":
+        return _dense_motion(module)
     if isinstance(module, WarpingNetwork):
-        return _dense_motion(module) if part == "dense motion" else _tail(module)
-    if isinstance(module, MotionExtractor):
+        return _tail(module)
+    if isinstance(module, DirectNetwork):
+        return lambda warped, occlusion, moved: (module.predict(warped, occlusion, moved),)
+    if isinstance(module, MotionExtractor | FaceMotion):
         return lambda x: (torch.cat([head.float() for head in module(x)], dim=1),)
     return lambda x: (module(x),)
+
+
+def _parts(module: nn.Module) -> tuple[str, ...]:
+    if isinstance(module, WarpingNetwork):
+        return ("dense motion", "tail")
+    return ("", "dense motion") if isinstance(module, DirectNetwork) else ("",)
 
 
 def _has_half_form(module: nn.Module) -> bool:
@@ -41,10 +53,10 @@ def _has_half_form(module: nn.Module) -> bool:
         return not module.config.patch_widths
     if isinstance(module, MappingNetwork):
         return not module.config.looks_twice
-    return isinstance(module, WarpingNetwork | Generator)
+    return isinstance(module, DenseMotionNetwork | Generator)
 
 
-def _dense_motion(net: WarpingNetwork) -> TensorFunction:
+def _dense_motion(net: DenseMotionNetwork) -> TensorFunction:
     def run(front: Tensor) -> tuple[Tensor, Tensor]:
         hidden = net.hourglass(front)
         return net.mask_logits(hidden), net.occlusion_map(hidden)
@@ -67,6 +79,8 @@ def _halve(module: nn.Module) -> None:
                 _keep_wide(inner, torch.float32)
     if isinstance(module, MappingNetwork):
         _keep_wide(module.pos_pred_head, torch.float32)
+    if isinstance(module, DirectNetwork):
+        _keep_wide(module.controls, torch.float32)
 
 
 def _keep_wide(module: nn.Module, out: torch.dtype) -> None:

@@ -7,7 +7,7 @@ caller can put a kernel in the place of ``front_end`` (``motion_volume``) or of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import ClassVar, NamedTuple, cast
 
@@ -21,10 +21,11 @@ HEATMAP_VARIANCE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class WarpingConfig:
-    """Sizes of W; the defaults are the published ones.
+class DenseMotionConfig:
+    """Sizes of the dense motion network; the defaults are the published ones.
 
     The volume (``channels`` x ``depth``) is F's; the map's sides must be multiples of 2**levels.
+    last: channels of the hourglass's last map; 0: as many as it is given, as published.
     """
 
     keypoints: int = 21
@@ -34,13 +35,20 @@ class WarpingConfig:
     base: int = 32
     cap: int = 1024
     levels: int = 5
-    out_channels: int = 256
-    mask_kernel: int = 7
+    mask_kernel: int = field(default=7, kw_only=True)
+    last: int = field(default=0, kw_only=True)
 
     @property
     def front_channels(self) -> int:
         """Channels into the hourglass: heatmap and compressed features of every motion."""
         return (self.keypoints + 1) * (1 + self.compressed)
+
+
+@dataclass(frozen=True, slots=True)
+class WarpingConfig(DenseMotionConfig):
+    """Sizes of W. out_channels: of the generator's input."""
+
+    out_channels: int = 256
 
 
 class Warped(NamedTuple):
@@ -66,14 +74,14 @@ class _Encoder(nn.Module):
 class _Decoder(nn.Module):
     folds: ClassVar = (("conv", "norm"),)
 
-    def __init__(self, encoder_widths: list[int], base: int) -> None:
+    def __init__(self, encoder_widths: list[int], base: int, last: int) -> None:
         super().__init__()
         front, *skips = encoder_widths
         outs = [*skips[-2::-1], base]
         ins = [skips[-1], *(2 * width for width in outs[:-1])]
         self.up_blocks = nn.ModuleList(ConvNorm(3, cin, cout) for cin, cout in zip(ins, outs, strict=True))
-        self.out_channels = base + front
-        self.conv = conv(3, self.out_channels, self.out_channels, 3)
+        self.out_channels = last or base + front
+        self.conv = conv(3, base + front, self.out_channels, 3)
         self.norm = batch_norm(3, self.out_channels)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
@@ -85,12 +93,12 @@ class _Decoder(nn.Module):
 
 
 class _Hourglass(nn.Module):
-    def __init__(self, config: WarpingConfig) -> None:
+    def __init__(self, config: DenseMotionConfig) -> None:
         super().__init__()
         widths = [config.front_channels]
         widths += [min(config.cap, config.base << (i + 1)) for i in range(config.levels)]
         self.encoder = _Encoder(widths)
-        self.decoder = _Decoder(widths, min(config.cap, config.base))
+        self.decoder = _Decoder(widths, min(config.cap, config.base), config.last)
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.decoder(self.encoder(x)))
@@ -99,7 +107,7 @@ class _Hourglass(nn.Module):
 class _DenseMotion(nn.Module):
     folds: ClassVar = (("compress", "norm"),)
 
-    def __init__(self, config: WarpingConfig) -> None:
+    def __init__(self, config: DenseMotionConfig) -> None:
         super().__init__()
         self.compress = conv(3, config.channels, config.compressed, 1)
         self.norm = batch_norm(3, config.compressed)
@@ -109,19 +117,16 @@ class _DenseMotion(nn.Module):
         self.occlusion = conv(2, width * config.depth, 1, 7)
 
 
-class WarpingNetwork(nn.Module):
-    """Feature volume and two sets of keypoints to the generator's input.
+class DenseMotionNetwork(nn.Module):
+    """Two sets of keypoints to where each voxel comes from, and to what is hidden: steps 1 to 9.
 
-    ``feature`` (N, channels, D, H, W) from F; ``kp_driving`` and ``kp_source`` (N, K, 3), transformed
-    keypoints x, y, z in -1..1 across the volume (section 1). float32.
+    ``kp_driving`` and ``kp_source`` (N, K, 3), transformed keypoints x, y, z in -1..1 across the volume
+    (section 1). float32.
     """
 
-    def __init__(self, config: WarpingConfig | None = None) -> None:
+    def __init__(self, config: DenseMotionConfig) -> None:
         super().__init__()
-        self.config = config = config or WarpingConfig()
         self.dense_motion_network = _DenseMotion(config)
-        self.third = ConvNorm(2, config.channels * config.depth, config.out_channels)
-        self.fourth = nn.Conv2d(config.out_channels, config.out_channels, 1)
 
     def compress(self, feature: Tensor) -> Tensor:
         """Step 1: (N, channels, D, H, W) to (N, compressed, D, H, W)."""
@@ -160,6 +165,20 @@ class WarpingNetwork(nn.Module):
     def occlusion_map(self, hidden: Tensor) -> Tensor:
         """Step 9: the hourglass output to (N, 1, H, W) in 0..1; 1 is visible."""
         return torch.sigmoid(self.dense_motion_network.occlusion(hidden.flatten(1, 2)))
+
+
+class WarpingNetwork(DenseMotionNetwork):
+    """W: feature volume and two sets of keypoints to the generator's input.
+
+    ``feature`` (N, channels, D, H, W) from F.
+    """
+
+    def __init__(self, config: WarpingConfig | None = None) -> None:
+        config = config or WarpingConfig()
+        super().__init__(config)
+        self.config = config
+        self.third = ConvNorm(2, config.channels * config.depth, config.out_channels)
+        self.fourth = nn.Conv2d(config.out_channels, config.out_channels, 1)
 
     def warp(self, feature: Tensor, deformation: Tensor) -> Tensor:
         """Step 10: the full volume sampled at the deformation, as (N, channels * D, H, W)."""

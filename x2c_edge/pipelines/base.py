@@ -47,7 +47,7 @@ class Pipeline(Protocol):
 
     @property
     def name(self) -> str:
-        """ "single-stage" or "two-stage"."""
+        """ "single-stage", "direct" or "two-stage"."""
 
     @property
     def plan(self) -> Plan:

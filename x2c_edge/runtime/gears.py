@@ -12,7 +12,7 @@ from x2c_edge.pipelines.base import Pipeline
 from x2c_edge.pipelines.retargeter import MotionSettings
 
 # Dearest first: what a pack must hold for a pipeline to be one of its gears.
-PIPELINE_NETS: Final = (("two-stage", "generator"), ("single-stage", "single_stage"))
+PIPELINE_NETS: Final = (("two-stage", "generator"), ("direct", "direct"), ("single-stage", "single_stage"))
 
 
 def gears_of(pack: Pack, pipeline: str) -> tuple[str, ...]:
@@ -53,6 +53,10 @@ def open_pipeline(
         from x2c_edge.pipelines.two_stage import TwoStagePipeline
 
         return TwoStagePipeline(pack, backend, multiplier=motion.multiplier, keep_face=keep_face)
+    if gear == "direct":
+        from x2c_edge.pipelines.direct import DirectPipeline
+
+        return DirectPipeline(pack, backend, multiplier=motion.multiplier)
     from x2c_edge.pipelines.single_stage import SingleStagePipeline
 
     return SingleStagePipeline(pack, backend)

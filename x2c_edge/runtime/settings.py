@@ -30,7 +30,7 @@ class RunSettings:
     """
 
     pack: str | None = None
-    pipeline: Literal["auto", "two-stage", "single-stage"] = "auto"
+    pipeline: Literal["auto", "two-stage", "direct", "single-stage"] = "auto"
     backend: Literal["auto", "tensorrt", "cpu", "torch"] = "auto"
     link: tuple[str, ...] = ()
     budget_ms: Annotated[float, Within(5, 1000)] = 50.0

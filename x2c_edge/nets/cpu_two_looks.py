@@ -1,4 +1,4 @@
-"""The single-stage net as the CPU's engine runs it: its patches are placed by two small matrix products.
+"""Nets that look twice as the CPU's engine runs them: patches are placed by two small matrix products.
 
 What ``second_look`` computes point by point is linear in the landmarks, but for one sign. Every operation on
 a few numbers costs the engine about as much as a small convolution, and placing the patches took ninety.
@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from x2c_edge.nets.second_look import EYE_SPAN, MOUTH_SPAN, cut
-from x2c_edge.nets.single_stage import LEFT_CORNERS, LIPS, RIGHT_CORNERS, SingleStage
+from x2c_edge.nets.two_looks import LEFT_CORNERS, LIPS, RIGHT_CORNERS, TwoLooks
 
 _FRAME: Final = 6  # of a patch: its centre, half of it across, half of it down; x and y each
 
 
-class CpuSingleStage(nn.Module):
-    """As ``SingleStage``, for one picture (1, 3, S, S); equal up to rounding."""
+class CpuTwoLooks(nn.Module):
+    """As ``TwoLooks.embed``, for one picture (1, 3, S, S); equal up to rounding."""
 
-    def __init__(self, net: SingleStage) -> None:
+    def __init__(self, net: TwoLooks) -> None:
         super().__init__()
         self.net = net
         frames, signs, ones = _frames_of_landmarks(net.config.landmarks)
@@ -41,8 +41,8 @@ class CpuSingleStage(nn.Module):
     mouth_along: Tensor
     mouth_below: Tensor
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(1, 1 + 2L + 3 + 30)."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(1, 1 + 2L + 3) and (1, hidden)."""
         net = self.net
         hidden = net.features(net.trunk(x))
         face = net.face(hidden)
@@ -56,7 +56,7 @@ class CpuSingleStage(nn.Module):
         at = _places(mouth, self.mouth_along, self.mouth_below)
         lips = cut(x, at.reshape(1, len(self.mouth_below), -1, 2))
         looks = [hidden, net.eye(eyes).reshape(1, -1), net.mouth(lips)]
-        return net.read(face, net.mixed(torch.cat(looks, dim=1)))
+        return face, net.mixed(torch.cat(looks, dim=1))
 
 
 def _places(frames: Tensor, along: Tensor, below: Tensor) -> Tensor:

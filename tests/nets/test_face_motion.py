@@ -1,0 +1,58 @@
+"""M in the single-stage net's form gives what M gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from x2c_edge.nets.arch import config_from_manifest, config_to_manifest, folded, opened
+from x2c_edge.nets.cpu_nets import cpu_nets
+from x2c_edge.nets.face_motion import FaceMotion, FaceMotionConfig
+from x2c_edge.nets.inference import function
+
+SMALL = FaceMotionConfig(64, 8, (8, 16), (1, 0), 32, patch_widths=(8, 8), patch_hidden=16, keypoints=5)
+
+
+@pytest.fixture
+def net() -> FaceMotion:
+    torch.manual_seed(0)
+    made = FaceMotion(SMALL).eval()
+    with torch.no_grad():
+        made.kp.normal_()
+    return made
+
+
+def test_heads_are_the_motion_extractor_s(net: FaceMotion):
+    x = torch.randn(3, 3, 64, 64)
+    with torch.inference_mode():
+        heads = net(x)
+    assert [tuple(h.shape) for h in heads] == [(3, 1), (3, 1), (3, 1), (3, 3), (3, 15), (3, 1), (3, 15)]
+    assert not heads.t.any()
+    assert (heads.scale == 1).all()
+    assert (heads.kp == net.kp).all()
+    assert heads.exp.std(0).min() > 0
+
+
+def test_a_pack_gives_the_same_net_back(net: FaceMotion):
+    held = folded(net).state_dict()
+    again = opened("face_motion", config_to_manifest(SMALL), held)
+    assert config_from_manifest("face_motion", config_to_manifest(SMALL)) == SMALL
+    x = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        row = function(again, "", torch.float32)(x)[0]
+        torch.testing.assert_close(row, torch.cat(net(x), dim=1), atol=1e-4, rtol=1e-4)
+
+
+def test_the_cpu_s_form_is_equal(net: FaceMotion):
+    (one,) = cpu_nets(folded(net), 64, ())
+    assert one.name == "face_motion"
+    x = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(one.module(x), torch.cat(net(x), dim=1), atol=1e-4, rtol=1e-4)
+
+
+def test_sizes_that_no_net_has_are_refused():
+    with pytest.raises(ValueError, match="bins = 66"):
+        FaceMotion(FaceMotionConfig(64, bins=66))
+    with pytest.raises(TypeError):
+        config_from_manifest("face_motion", {"stem": -1})

@@ -1,0 +1,112 @@
+"""Arithmetic of each gear's nets, for the default pack and for the published sizes.
+
+    python -m tools.bench.gear_flops --write docs/benchmarks.md
+
+Counted by PyTorch on tensors without memory: two operations a multiply-add, convolutions and matrix products
+alone. What the kernels between the nets do is not in it; it is below a hundredth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+import typer
+from torch.utils.flop_counter import FlopCounterMode
+
+from tools.bench import common
+from x2c_edge import packs
+from x2c_edge.nets import arch, engine_nets
+from x2c_edge.nets.direct import DirectConfig
+from x2c_edge.nets.engine_nets import EngineNet
+from x2c_edge.nets.generator import GeneratorConfig
+from x2c_edge.nets.mapping import MappingConfig
+from x2c_edge.nets.motion_extractor import MotionConfig
+from x2c_edge.nets.single_stage import SingleStage, SingleStageConfig
+from x2c_edge.nets.stitching import STITCHING
+from x2c_edge.nets.warping import DenseMotionConfig, WarpingConfig
+
+PICTURE, VOLUME = 256, (1, 32, 16, 64, 64)  # published: M's picture, the feature volume
+LAST = 40  # of a direct gear distilled from the published W: three channels in ten
+GEARS: Mapping[str, tuple[str, ...]] = {
+    "two-stage": ("single_stage", "motion", "stitching", "dense_motion", "warp_tail", "generator", "mapping"),
+    "direct": ("single_stage", "motion", "stitching", "direct_motion", "direct"),
+    "single-stage": ("single_stage",),
+}
+
+
+def published() -> dict[str, Any]:
+    """Sizes by arch: the publishers', with the default pack's tracker, and a direct gear as we would distil it."""
+    own = {f.name: getattr(WarpingConfig(), f.name) for f in fields(DenseMotionConfig)}
+    return {
+        "motion": MotionConfig(),
+        "stitching": STITCHING,
+        "warping": WarpingConfig(),
+        "generator": GeneratorConfig(),
+        "mapping": MappingConfig(),
+        "direct": DirectConfig(**(own | {"last": LAST})),
+        "single_stage": SingleStageConfig(),
+    }
+
+
+def of_pack(pack: packs.Pack) -> dict[str, Any]:
+    """The same of a pack."""
+    made: dict[str, Any] = {}
+    for role, spec in pack.nets.items():
+        if spec.arch == "single_stage":
+            made[role] = SingleStageConfig.from_manifest(spec.config)
+        else:
+            made[spec.arch] = arch.config_from_manifest(spec.arch, spec.config)
+    return made
+
+
+def engines(kind: str, config: Any, picture: int, volume: tuple[int, ...]) -> Iterator[EngineNet]:
+    """The engines of a net that has no weights."""
+    with torch.device("meta"):
+        net = SingleStage(config) if kind == "single_stage" else arch.ARCHS[kind].net(config)
+    yield from engine_nets.engine_nets(net.eval(), picture, volume)
+
+
+def flops(net: EngineNet) -> int:
+    """Of one run."""
+    counter = FlopCounterMode(display=False)
+    with counter, torch.inference_mode():
+        net.module.to("meta")(*(torch.empty(port.shape, device="meta") for port in net.inputs))
+    return int(counter.get_total_flops())
+
+
+def counted(sizes: Mapping[str, Any], pictures: Mapping[str, int], volume: tuple[int, ...]) -> dict[str, int]:
+    """Operations by engine; M's are under "motion" whatever its form."""
+    found = {}
+    for kind, config in sizes.items():
+        for net in engines(kind, config, pictures.get(kind, 0), volume):
+            found["motion" if net.name == "face_motion" else net.name] = flops(net)
+    return found
+
+
+def main(
+    pack: str = "default", write: Path | None = typer.Option(None, help="put the table into this page")
+) -> None:
+    """Count and print."""
+    opened = packs.open_pack(pack)
+    own_pictures = {spec.arch: spec.input.size for spec in opened.nets.values() if spec.input}
+    own = counted(of_pack(opened), own_pictures, engine_nets.volume_shape(opened.files["source"].file))
+    size = {"motion": PICTURE, "mapping": 224, "single_stage": SingleStageConfig().input_size}
+    theirs = counted(published(), size, VOLUME)
+    names = list(dict.fromkeys(name for parts in GEARS.values() for name in parts))
+    rows = [[name, *(f"{side.get(name, 0) / 1e9:.3f}" for side in (own, theirs))] for name in names]
+    for gear, parts in GEARS.items():
+        if all(name in own for name in parts):
+            totals = (sum(side[name] for name in parts) / 1e9 for side in (own, theirs))
+            rows.append([f"**{gear}**", *(f"{total:.3f}" for total in totals)])
+    table = common.markdown_table(["net", f"{opened.name} pack, GFLOP", "published sizes, GFLOP"], rows)
+    print(table)
+    if write is not None:
+        common.replace_section(write, "gear-flops", f"`python -m tools.bench.gear_flops`\n\n{table}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,415 @@
+"""Distil the generator-free gear ("direct") from a two-stage pack, its own or an imported one.
+
+    python -m tools.train.direct --pack default --out build/direct
+    x2c-edge packs replace-net default direct build/direct
+
+X2CNet-S as the paper's Figure A1 draws it reads the controls off the dense motion and the moved appearance
+features; no picture is made. What it learns is what the whole chain says (M, W, G, mapping) to the motions of
+human crops, and to mixtures of them. Stages, each with its files in --work, so that a stopped run goes on:
+
+1. the motions: M's heads on the crops of the real-face set;
+2. a dense motion network: W with a thinner last map, and its two heads fitted again by least squares;
+3. lessons: for each motion what the predictor will see, and the controls that the whole chain gives;
+4. the predictor, trained on them.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from tools.dataset import face_dataset as data
+from tools.dataset.pair_shards import written_beside
+from tools.train.checkpoint import keep, restored
+from tools.train.one_net import write_with
+from tools.train.single_stage import average_into
+from tools.train.training_step import laid_out, mixed_precision
+from x2c_edge import packs
+from x2c_edge.backends.base import Backend
+from x2c_edge.backends.cpu_engine import CpuEngine
+from x2c_edge.backends.torch_backend import TorchBackend
+from x2c_edge.controls import NAMES, NEUTRAL
+from x2c_edge.convert.cpu_graphs import graphs_of
+from x2c_edge.errors import NotFoundError
+from x2c_edge.frames import FaceCrop, Frame
+from x2c_edge.nets import arch, engine_nets, keypoints
+from x2c_edge.nets.direct import CONTROL_UNIT, DirectConfig, DirectNetwork
+from x2c_edge.nets.layers import fold_batch_norms
+from x2c_edge.nets.warping import DenseMotionConfig, DenseMotionNetwork
+from x2c_edge.pipelines.direct import DirectPipeline
+from x2c_edge.pipelines.motion import FaceMotion
+from x2c_edge.pipelines.people import people_of
+from x2c_edge.pipelines.reference import Reference
+from x2c_edge.pipelines.two_stage import TwoStagePipeline
+
+Row = NDArray[np.float32]
+JITTER = data.Jitter(scale=0.06, rotation_deg=0.0, shift=0.03)  # what a follower gets wrong
+MIXED = 0.6  # share of the motions that are mixtures
+SHARD = 500  # lessons in a file
+FIT_ON = 120  # motions that the thinner network is fitted on
+FIT_VOXELS = 300  # of each
+MOST_COLUMNS = 4096  # of a least-squares problem
+BATCH, PEAK_LR, WEIGHT_DECAY, EMA = 64, 2e-3, 0.02, 0.998
+UNIT = 0.02  # paper units; differences below count by their square
+WIDTHS = (64, 96, 128, 128, 128)
+LAST_SIDE = 4  # of the predictor's last map
+
+
+def main(
+    pack: str = typer.Option("default", help="the two-stage pack to distil"),
+    out: Path = typer.Option(Path("build/direct"), help="the pack folder to write; it holds the new net"),
+    work: Path = typer.Option(Path("build/direct_work"), help="folder for the stages"),
+    lessons: int = typer.Option(12000, help="motions to learn from"),
+    epochs: int = typer.Option(20, help="times that each of them is seen"),
+    seed: int = 1,
+    threads: int = typer.Option(1, help="CPU threads"),
+    device: str = typer.Option("cpu", help="where the predictor is trained: cpu, cuda"),
+    folder: Path = typer.Option(data.default_folder(), help="the real-face set"),
+) -> None:
+    """All stages; prints the difference from the whole chain on people whom it has not seen."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    opened = packs.open_pack(pack)
+    work.mkdir(parents=True, exist_ok=True)
+    chain = TwoStagePipeline(opened, engine(opened, threads))
+    motions = {
+        split: _kept(work / f"motions_{split}.npy", partial(heads_of, chain, split, seed, folder))
+        for split in SPLITS
+    }
+    rest = average_rest(opened, motions["train"])
+    chain.refer_to(rest)
+    student = work / "student"
+    if not (student / packs.MANIFEST).is_file():
+        say("fitting the thinner dense motion network")
+        net = thinner(opened, chain, motions["train"], np.random.default_rng(seed))
+        write(student, opened, net, "untrained", {})
+    pupil = packs.open_pack(str(student.resolve()))
+    seeing = DirectPipeline(pupil, engine(pupil, threads))
+    seeing.refer_to(rest)
+    rng = np.random.default_rng([seed, 1])
+    bank = mixtures(motions["train"], lessons, rng, int(opened.nets["motion"].config["bins"]))
+    taught = Lessons.made(work / "train", chain, seeing, bank)
+    check = Lessons.made(work / "val", chain, seeing, motions["val"])
+    net = trained(pupil, taught, check, epochs, seed, work / "predictor.state", device)
+    command = f"python -m tools.train.direct --lessons {lessons} --epochs {epochs} --seed {seed}"
+    made = write(out, opened, net, command, {})
+    gear = DirectPipeline(made, engine(made, threads))
+    gear.refer_to(rest)
+    figures = difference(chain, gear, motions["test"])
+    write(out, opened, net, command, figures)
+    say(f"from two-stage on {len(motions['test'])} crops of other people: {figures}")
+
+
+SPLITS = ("train", "val", "test")
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def engine(pack: packs.Pack, threads: int) -> Backend:
+    """The CPU engine where it is to be had: it draws twice as many pictures as PyTorch."""
+    try:
+        return CpuEngine(graphs_of(pack), threads)
+    except NotFoundError:
+        return TorchBackend(threads)
+
+
+def _kept(file: Path, make: Callable[[], Row]) -> Row:
+    if not file.is_file():
+        say(f"making {file.stem}")
+        with written_beside(file) as out:
+            np.save(out, make())
+    return np.asarray(np.load(file))
+
+
+def average_rest(pack: packs.Pack, bank: Row) -> Reference:
+    """What motion is relative to: the average person at rest, for a pack that does not state one the average
+    of everything that M saw."""
+    motion = people_of(pack).motion
+    if motion is None:
+        spec, some = pack.nets["motion"].config, bank[:: max(1, len(bank) // 500)].astype(np.float64)
+        bins, k = int(spec["bins"]), int(spec["keypoints"])
+        ends = np.cumsum([bins, bins, bins, 3, 3 * k, 1])
+        seen = keypoints.motion_from_heads(*np.split(some, ends, axis=1))
+        parts = zip(seen.rotation, seen.exp, seen.t, seen.scale[:, 0], strict=True)
+        motion = FaceMotion.average([FaceMotion(*one) for one in parts])
+    return Reference(NEUTRAL.copy(), np.eye(3), motion)
+
+
+def heads_of(pipeline: TwoStagePipeline, split: str, seed: int, folder: Path) -> Row:
+    """(N, columns): what M says to every crop of a split; twice with a follower's errors for train."""
+    faces, rng = data.load(split, folder), np.random.default_rng(seed)
+    pipeline.refer_to(None)
+    rows = []
+    for turn in range(2 if split == "train" else 1):
+        for i, image in enumerate(faces.images):
+            jitter = JITTER if split == "train" else data.Jitter()
+            affine, _ = data.crop_affine(faces.points[i], pipeline.crop_size, jitter, rng)
+            picture = np.ascontiguousarray(image if turn == 0 else image[:, ::-1])
+            if turn:
+                affine = _mirrored(affine, image.shape[1], pipeline.crop_size)
+            pipeline.measure(FaceCrop(Frame(i, 0, picture), affine, pipeline.crop_size, 1.0))
+            rows.append(np.array(pipeline.heads[0]))
+    return np.stack(rows)
+
+
+def _mirrored(affine: NDArray[np.float64], width: int, size: int) -> NDArray[np.float64]:
+    """The same crop of the mirrored picture, itself mirrored."""
+    turned = affine.copy()
+    turned[0] = [affine[0, 0], -affine[0, 1], width - 1 - affine[0, 0] * (size - 1) - affine[0, 2]]
+    turned[1] = [-affine[1, 0], affine[1, 1], affine[1, 0] * (size - 1) + affine[1, 2]]
+    return turned
+
+
+def mixtures(bank: Row, count: int, rng: np.random.Generator, bins: int) -> Row:
+    """Motions like those of the bank: half of what two of them differ in is added to a third, and the head
+    turns as a fourth's does."""
+    turns = 3 * bins
+    first, a, b, other = rng.integers(0, len(bank), (4, count))
+    mixed = (rng.random((count, 1)) < MIXED).astype(np.float32)
+    rows = bank[first].copy()
+    exp = slice(turns + 3, len(bank[0]) - (len(bank[0]) - turns - 4) // 2 - 1)
+    share = mixed * rng.uniform(0.0, 0.6, (count, 1)).astype(np.float32)
+    rows[:, exp] += share * (bank[a][:, exp] - bank[b][:, exp])
+    rows[:, :turns] = np.where(mixed > 0, bank[other][:, :turns], rows[:, :turns])
+    return rows
+
+
+def thinner(pack: packs.Pack, chain: TwoStagePipeline, bank: Row, rng: np.random.Generator) -> DirectNetwork:
+    """An untrained predictor behind W's dense motion network with a third of the last map's channels: those
+    that its two heads listen to most, and heads fitted to say the same."""
+    spec = pack.nets["warping"]
+    big = engine_nets.opened(spec.arch, spec.config, spec.file)
+    assert isinstance(big, DenseMotionNetwork)
+    hidden: list[Tensor] = []
+    masks: list[Tensor] = []
+    hides: list[Tensor] = []
+    with torch.inference_mode():
+        for row in bank[rng.integers(0, len(bank), FIT_ON)]:
+            chain.driven(row)
+            seen = big.hourglass(torch.from_numpy(np.array(chain.front)))[0]
+            hidden.append(seen)
+            logits = big.mask_logits(seen[None])[0]
+            masks.append(logits - logits.mean(0, keepdim=True))  # a softmax does not see what is common
+            hides.append(big.dense_motion_network.occlusion(seen.flatten(0, 1)[None])[0])
+    dense = big.dense_motion_network
+    every = dense.hourglass.decoder.out_channels
+    last = max(8, round(0.3 * every / 8) * 8)
+    spread = torch.stack(hidden).transpose(0, 1).flatten(1).std(1)
+    heard = dense.mask.weight.abs().sum(dim=(0, 2, 3, 4))
+    kept = torch.argsort(spread * heard, descending=True)[:last].sort().values
+    sizes = {f.name: spec.config[f.name] for f in fields(DenseMotionConfig) if f.name in spec.config}
+    side = int(hidden[0].shape[-1])
+    count = max(1, round(math.log2(side / LAST_SIDE)))
+    net = _unfolded(DirectConfig(**(sizes | {"last": last}), side=side, widths=WIDTHS[:count]))
+    small = net.dense_motion_network
+    maps = [h[kept] for h in hidden]
+    with torch.no_grad():
+        _take_over(small, dense, kept)
+        _fit(small.mask, maps, masks, rng)
+        _fit(small.occlusion, maps, hides, rng)
+    return net
+
+
+def _take_over(small: nn.Module, big: nn.Module, kept: Tensor) -> None:
+    """Everything of the big network but its two heads; of its last map the channels that are kept."""
+    own, given = small.state_dict(), big.state_dict()
+    channels = len(given["hourglass.decoder.conv.weight"])
+    for name in own:
+        value = given[name]
+        if name.startswith("hourglass.decoder.conv."):
+            value = value[kept]
+        elif name == "mask.weight":
+            value = value[:, kept]
+        elif name == "occlusion.weight":
+            value = value.unflatten(1, (channels, -1))[:, kept].flatten(1, 2)
+        if value.shape == own[name].shape:
+            own[name] = value
+    small.load_state_dict(own)
+
+
+def _fit(
+    head: nn.Conv2d | nn.Conv3d, maps: list[Tensor], wanted: list[Tensor], rng: np.random.Generator
+) -> None:
+    """A small convolution by least squares. maps: (inputs, ...) each; wanted: (outputs, ...) each."""
+    inputs, size = head.in_channels, int(head.kernel_size[0])
+    width = inputs * size ** len(head.kernel_size) + 1
+    if width > MOST_COLUMNS:
+        return
+    square = torch.zeros(width, width, dtype=torch.float64)
+    product = torch.zeros(width, head.out_channels, dtype=torch.float64)
+    for x, y in zip(maps, wanted, strict=True):
+        x, y = x.reshape(inputs, *x.shape[-len(head.kernel_size) :]), y.reshape(head.out_channels, -1)
+        patches = F.pad(x, [size // 2] * 2 * len(head.kernel_size))
+        for axis in range(1, 1 + len(head.kernel_size)):
+            patches = patches.unfold(axis, size, 1)
+        rows = rng.integers(0, y.shape[1], FIT_VOXELS)
+        at = (slice(None), *(torch.from_numpy(i) for i in np.unravel_index(rows, x.shape[1:])))
+        picked = patches[at].transpose(0, 1).flatten(1)
+        picked = torch.cat([picked, torch.ones(len(rows), 1)], dim=1)
+        square += (picked.T @ picked).double()
+        product += (picked.T @ y[:, torch.from_numpy(rows)].T).double()
+    ridge = 1e-4 * square.diagonal().mean() * torch.eye(width, dtype=torch.float64)
+    found = torch.linalg.solve(square + ridge, product).T.float()
+    assert head.bias is not None
+    head.weight.copy_(found[:, :-1].reshape(head.weight.shape))
+    head.bias.copy_(found[:, -1])
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What the predictor sees, float16, and what it shall say, (N, 30) float32 in paper units."""
+
+    warped: NDArray[np.float16]
+    occlusion: NDArray[np.float16]
+    deformation: NDArray[np.float16]
+    controls: NDArray[np.float32]
+
+    @staticmethod
+    def made(folder: Path, chain: TwoStagePipeline, seeing: DirectPipeline, bank: Row) -> Lessons:
+        """One for each motion, in files of SHARD lessons that a run which was stopped finds again."""
+        folder.mkdir(parents=True, exist_ok=True)
+        files, begun, made = [], time.monotonic(), 0
+        for number, start in enumerate(range(0, len(bank), SHARD)):
+            files.append(folder / f"{number:05d}.npz")
+            some = bank[start : start + SHARD]
+            if files[-1].is_file():
+                continue
+            parts = list(zip(*(_lesson(chain, seeing, row) for row in some), strict=True))
+            with written_beside(files[-1]) as out:
+                np.savez(out, **{f.name: np.stack(p) for f, p in zip(fields(Lessons), parts, strict=True)})
+            made += len(some)
+            left = (len(bank) - start - len(some)) * (time.monotonic() - begun) / made / 60
+            say(f"{folder.name}: {start + len(some)} of {len(bank)} lessons, {left:.0f} min left")
+        arrays: dict[str, NDArray[np.floating]] = {}
+        for number, file in enumerate(files):
+            with np.load(file) as held:
+                for f in fields(Lessons):
+                    part = held[f.name]
+                    if number == 0:
+                        arrays[f.name] = np.empty((len(bank), *part.shape[1:]), part.dtype)
+                    arrays[f.name][number * SHARD : number * SHARD + len(part)] = part
+        return Lessons(**arrays)
+
+    def rows(self, some: NDArray[np.int64]) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+        """The predictor's three inputs and the controls."""
+        seen = (self.warped, self.occlusion, self.deformation)
+        x, y, z = (torch.from_numpy(a[some]).float() for a in seen)
+        return (x, y, z), torch.from_numpy(self.controls[some])
+
+
+def _lesson(chain: TwoStagePipeline, seeing: DirectPipeline, heads: Row) -> list[NDArray[np.floating]]:
+    controls = chain.driven(heads)
+    seeing.driven(heads)
+    assert seeing.deformation is not None
+    seen = (seeing.warped[0], seeing.occlusion[0], seeing.deformation)
+    return [*(np.array(a, np.float16) for a in seen), controls.astype(np.float32)]
+
+
+def trained(
+    pupil: packs.Pack, taught: Lessons, check: Lessons, epochs: int, seed: int, state: Path, device: str
+) -> DirectNetwork:
+    """The pupil's net with the moving average of the predictor's weights; its dense motion stays as it is."""
+    net, average = _student(pupil).to(device), _student(pupil).to(device)
+    learning = predictor(net)
+    optimiser = torch.optim.AdamW(learning.parameters(), lr=PEAK_LR, weight_decay=WEIGHT_DECAY)
+    parts = {"net": net, "average": average, "optimiser": optimiser}
+    first = restored(state, parts)
+    rng, steps = np.random.default_rng([seed, first]), epochs * len(taught.controls) // BATCH
+    begun, running = time.monotonic(), 0.0
+    for step in range(first + 1, steps + 1):
+        for group in optimiser.param_groups:
+            group["lr"] = PEAK_LR * min(1.0, step / 100) * 0.5 * (1 + math.cos(math.pi * step / steps))
+        seen, wanted = taught.rows(rng.integers(0, len(taught.controls), BATCH))
+        learning.train()
+        with mixed_precision(device):
+            found = net.predict(*(x.to(device) for x in seen))
+        loss = F.smooth_l1_loss(found, wanted.to(device), beta=UNIT)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        average_into(predictor(average), learning, min(EMA, step / (step + 20)))
+        running += (loss.item() - running) / min(step - first, 50)
+        if step % 200 == 0 or step == steps:
+            left = (time.monotonic() - begun) / (step - first) * (steps - step) / 60
+            keep(state, step, parts)
+            apart = _apart(average, check, device)
+            say(f"step {step}/{steps} loss {running:.4f}, {apart:.4f} on other people, {left:.0f} min left")
+    return average.cpu().eval()
+
+
+def predictor(net: DirectNetwork) -> nn.Module:
+    """What is trained, as one module."""
+    held = nn.ModuleDict({name: getattr(net, name) for name in ("first", "rest", "hidden", "controls")})
+    held.register_parameter("appearance", net.appearance)
+    return held
+
+
+def _apart(net: DirectNetwork, check: Lessons, device: str) -> float:
+    """Mean absolute difference from the whole chain, paper units."""
+    net.eval()
+    total = 0.0
+    with torch.inference_mode():
+        for start in range(0, len(check.controls), BATCH):
+            seen, wanted = check.rows(np.arange(start, min(start + BATCH, len(check.controls))))
+            found = net.predict(*(x.to(device) for x in seen)).cpu()
+            total += float((found - wanted).abs().mean(1).sum())
+    return total / len(check.controls)
+
+
+def _student(pack: packs.Pack) -> DirectNetwork:
+    """A pack's net as it learns: with the predictor's batch norms, without the dense motion's."""
+    from safetensors.torch import load_file
+
+    spec = pack.nets["direct"]
+    net = _unfolded(arch.config_from_manifest("direct", spec.config))
+    own = net.state_dict()
+    held = {k: v.float() for k, v in load_file(spec.file).items()}
+    net.load_state_dict(own | {k: v for k, v in held.items() if k in own and own[k].shape == v.shape})
+    laid_out(predictor(net))
+    return net
+
+
+def _unfolded(config: DirectConfig) -> DirectNetwork:
+    net = DirectNetwork(config)
+    net.dense_motion_network = fold_batch_norms(net.dense_motion_network)
+    with torch.no_grad():
+        net.controls.bias.copy_(torch.tensor(NEUTRAL, dtype=torch.float32) / CONTROL_UNIT)
+        net.controls.weight.mul_(0.1)
+    return net
+
+
+def write(
+    out: Path, pack: packs.Pack, net: DirectNetwork, command: str, figures: dict[str, object]
+) -> packs.Pack:
+    """The pack with the new net."""
+    return write_with(
+        out, pack, "direct", "direct", net, command, options={"angle_unit": "radian"}, stated=figures
+    )
+
+
+def difference(chain: TwoStagePipeline, gear: DirectPipeline, bank: Row) -> dict[str, object]:
+    """Mean absolute difference of the two gears, of all controls and of the worst, paper units."""
+    apart = np.mean([np.abs(chain.driven(row) - gear.driven(row)) for row in bank], axis=0)
+    worst = int(apart.argmax())
+    return {
+        "mean": round(float(apart.mean()), 4),
+        "largest": round(float(apart[worst]), 4),
+        "largest_of": NAMES[worst],
+    }
+
+
+if __name__ == "__main__":
+    typer.run(main)
