@@ -18,7 +18,7 @@ import pytest
 from tests.fake_cuda import FakeCuda, at
 from x2c_edge import packs
 from x2c_edge.backends.cuda_device import CudaDevice
-from x2c_edge.backends.device_memory import DeviceArray
+from x2c_edge.backends.device_layer import DeviceArray
 from x2c_edge.backends.tensorrt_backend import TensorRTBackend
 from x2c_edge.backends.torch_backend import TorchBackend
 from x2c_edge.convert import engine_set
@@ -125,7 +125,7 @@ def on_device(monkeypatch: pytest.MonkeyPatch):
         for module in (tracker, two_stage):
             monkeypatch.setattr(module, "_kernels", cuda)
         files = plans(pack, precision)
-        backend = TensorRTBackend(files, device, tensorrt(cuda), per_step=per_step, cuda=cuda)
+        backend = TensorRTBackend(files, device, tensorrt(cuda), per_step=per_step, layer=cuda.layer())
         return made_by(pack, backend)
 
     return make
@@ -221,15 +221,15 @@ def test_another_camera_is_captured_anew(two_stage_pack, crops, on_device):
 
 
 def test_without_a_face_the_tracker_alone_is_looked_at(two_stage_pack, crops, on_device):
-    pipeline = on_device(two_stage_pack, FakeCuda(), CARD, "fp32")
+    cuda = FakeCuda()
+    pipeline = on_device(two_stage_pack, cuda, CARD, "fp32")
     rehearse(pipeline, crops)
     row = at(pipeline._tracker._row)
     run = pipeline._tracker._run_net
-    cuda, stream = pipeline._backend._cuda, pipeline._backend.stream
 
     def blind() -> None:
         run()
-        cuda.enqueue(stream, "blind", lambda: row.__setitem__((0, 0), -8))
+        cuda.enqueue(pipeline._backend.stream, "blind", lambda: row.__setitem__((0, 0), -8))
 
     pipeline._tracker._run_net = blind
     pipeline.plan.forget()
@@ -274,7 +274,7 @@ def row_of(pack: Pack) -> int:
 
 def test_one_net(small_pack):
     pack, cuda = packs.open_pack(str(small_pack)), FakeCuda()
-    backend = TensorRTBackend(plans(pack, "fp32"), CARD, tensorrt(cuda), cuda=cuda)
+    backend = TensorRTBackend(plans(pack, "fp32"), CARD, tensorrt(cuda), layer=cuda.layer())
     values = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)
     expected = np.empty((1, row_of(pack)), np.float32)
     TorchBackend(1).bind(pack.nets["single_stage"], values, expected)()
@@ -298,17 +298,19 @@ def refusal(backend: TensorRTBackend, pack: Pack, size: int = 32) -> str:
 def test_refusals(small_pack):
     pack, cuda = packs.open_pack(str(small_pack)), FakeCuda()
     trt = tensorrt(cuda)
-    assert "no engine 'single_stage' was built" in refusal(TensorRTBackend({}, BOARD, trt, cuda=cuda), pack)
+    assert "no engine 'single_stage' was built" in refusal(
+        TensorRTBackend({}, BOARD, trt, layer=cuda.layer()), pack
+    )
     with pytest.raises(NotFoundError, match=r"engine 'single_stage': TensorRT 10\.3\.0 does not take it"):
-        TensorRTBackend({"single_stage": b"foreign"}, BOARD, trt, cuda=cuda)
-    right = TensorRTBackend(plans(pack, "fp32"), BOARD, trt, cuda=cuda)
+        TensorRTBackend({"single_stage": b"foreign"}, BOARD, trt, layer=cuda.layer())
+    right = TensorRTBackend(plans(pack, "fp32"), BOARD, trt, layer=cuda.layer())
     said = "inputs are (1, 3, 32, 32) float32, not (1, 3, 48, 48) float32"
     assert said in refusal(right, pack, 48)
 
 
 def test_an_engine_that_refuses_to_run(small_pack, monkeypatch: pytest.MonkeyPatch):
     pack, cuda = packs.open_pack(str(small_pack)), FakeCuda()
-    backend = TensorRTBackend(plans(pack, "fp32"), CARD, tensorrt(cuda), cuda=cuda)
+    backend = TensorRTBackend(plans(pack, "fp32"), CARD, tensorrt(cuda), layer=cuda.layer())
     monkeypatch.setattr(ExecutionContext, "execute_async_v3", lambda self, stream: False)
     x, out = backend.buffer((1, 3, 32, 32)), backend.buffer((1, row_of(pack)))
     with pytest.raises(RuntimeError, match="engine 'single_stage': TensorRT refused to run it"):

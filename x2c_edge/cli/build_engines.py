@@ -52,11 +52,11 @@ def build_engines(
         order = Order(opened, chosen, folder, clip)
         _build(order, key, None, lambda graphs: CpuEngine(graphs), force)
     else:
-        from x2c_edge.backends import trt_versions
-        from x2c_edge.backends.cuda_device import cuda_device, free_memory
+        from x2c_edge.backends import pycuda_layer, trt_versions
         from x2c_edge.convert.requirements import require_exporter
 
-        device = cuda_device()
+        drv = pycuda_layer.driver()
+        device = pycuda_layer.cuda_device(drv)
         trt = trt_versions.tensorrt()
         trt_versions.require_precision(trt, chosen)
         require_exporter(chosen)
@@ -66,7 +66,9 @@ def build_engines(
 
         order = engine_set.Order(opened, chosen, folder, clip)
         key = engine_files.key_for(opened, device, trt.__version__, chosen)
-        builder = EngineBuilder(trt, free_memory(device) // 2, engine_set.read_timing_cache(folder, key))
+        builder = EngineBuilder(
+            trt, pycuda_layer.free_memory(device, drv) // 2, engine_set.read_timing_cache(folder, key)
+        )
         if _build(order, key, builder, lambda plans: TensorRTBackend(plans, device, trt), force):
             engine_set.write_timing_cache(folder, key, builder.timing_cache)
     if out is not None:
