@@ -192,6 +192,9 @@ class FakeDriver:
                 driver.require_context()
                 driver._thread.depth -= 1
 
+            def detach(self) -> None:
+                assert driver.depth == 0
+
         class Device:
             def __init__(self, number: int) -> None:
                 assert number == 0

@@ -85,8 +85,7 @@ class DeviceLayer(Protocol):
         """The cudaStream_t that everything is enqueued on; of the highest priority."""
 
     def current(self) -> AbstractContextManager[object]:
-        """Inside, this thread may use the layer; it may be entered again inside. What the layer made is
-        given up inside too, or in the thread that opened the layer."""
+        """Inside, this thread may use the layer; it may be entered again inside."""
 
     def allocate(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
         """Zero-filled memory of the device. NotFoundError if it is full."""

@@ -4,15 +4,18 @@ Kernels, graphs and the stream's priority are the extension's, which pycuda has 
 and addresses as integers. All calls: docs/spec/tensorrt.md section 4.
 
 pycuda ends the process if a thread ends with a context still pushed, so one is pushed only for as long as it
-is used. That costs two calls of the driver a frame.
+is used; that costs two calls of the driver a frame. It frees what it made in threads that have the context
+pushed, or in the one that first retained it, and leaks it elsewhere; ``Owned`` makes all threads equal.
 """
 
 from __future__ import annotations
 
+import atexit
 import gc
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,7 +75,7 @@ def free_memory(device: CudaDevice, drv: Any) -> int:
     if device.integrated:  # the driver does not count what Linux would give back from its caches
         return _available_ram()
     try:
-        context = drv.Device(0).retain_primary_context()
+        context = primary_context(drv)
         context.push()
         try:
             free: int = drv.mem_get_info()[0]
@@ -81,6 +84,23 @@ def free_memory(device: CudaDevice, drv: Any) -> int:
     except drv.Error as error:
         raise NotFoundError(f"NVIDIA's driver: {error}; see nvidia-smi") from None
     return free
+
+
+@lru_cache(maxsize=1)
+def primary_context(drv: Any) -> Any:
+    """The first device's, retained once for the whole process.
+
+    It is given back at the process's end by ``detach``: pycuda's destructor would call cuCtxDetach, which is
+    for contexts that cuCtxCreate made. What still lives in it then is left to the driver.
+    """
+    context = drv.Device(0).retain_primary_context()
+
+    def give_back() -> None:
+        Owned.ended = True
+        context.detach()
+
+    atexit.register(give_back)
+    return context
 
 
 def opened(cuda: Any = _kernels) -> PycudaLayer:
@@ -99,17 +119,36 @@ def require_cuda(cuda: Any) -> None:
         raise NotFoundError("CUDA finds no device that it can use; see nvidia-smi")
 
 
+class Owned:
+    """Something that pycuda made in ``context``, freed in whatever thread gives it up. ``interface``: where
+    it is an array, NumPy's description of it."""
+
+    ended = False  # the process gives everything back
+
+    def __init__(self, context: Any, thing: Any, interface: dict[str, Any] | None = None) -> None:
+        self._context, self.thing = context, thing
+        if interface is not None:
+            self.__array_interface__ = interface
+
+    def __del__(self) -> None:
+        if Owned.ended:
+            return
+        self._context.push()
+        del self.thing
+        self._context.pop()
+
+
 class PycudaMoment:
     """See ``Moment``."""
 
-    def __init__(self, drv: Any, stream: Any) -> None:
-        self._event, self._stream = drv.Event(), stream
+    def __init__(self, event: Owned, stream: Owned) -> None:
+        self._event, self._stream = event, stream
 
     def record(self) -> None:
-        self._event.record(self._stream)
+        self._event.thing.record(self._stream.thing)
 
     def milliseconds_since(self, earlier: PycudaMoment) -> float:
-        milliseconds: float = self._event.time_since(earlier._event)
+        milliseconds: float = self._event.thing.time_since(earlier._event.thing)
         return milliseconds
 
 
@@ -118,16 +157,16 @@ class PycudaLayer:
 
     def __init__(self, drv: Any, cuda: Any) -> None:
         self._drv, self._cuda = drv, cuda
-        self._context = drv.Device(0).retain_primary_context()
+        self._context = primary_context(drv)
         with self.current():
-            self._stream = drv.Stream(_NON_BLOCKING)
+            self._stream = self._owned(drv.Stream(_NON_BLOCKING))
             flags = drv.event_flags
-            self._done = drv.Event(flags.BLOCKING_SYNC | flags.DISABLE_TIMING)
+            self._done = self._owned(drv.Event(flags.BLOCKING_SYNC | flags.DISABLE_TIMING))
             self._prefer()
 
     @property
     def stream(self) -> int:
-        handle: int = self._stream.handle
+        handle: int = self._stream.thing.handle
         return handle
 
     @contextmanager
@@ -149,30 +188,30 @@ class PycudaLayer:
             raise NotFoundError(
                 f"{array.nbytes / 1e6:.0f} MB on the GPU: {error}; close other programs or use a smaller pack"
             ) from None
-        self._drv.memset_d8_async(int(memory), 0, array.nbytes, self._stream)
+        owned = self._owned(memory)
+        self._drv.memset_d8_async(int(memory), 0, array.nbytes, self._stream.thing)
         self.wait()
-        return DeviceArray(int(memory), shape, array.dtype, memory)
+        return DeviceArray(int(memory), shape, array.dtype, owned)
 
     def page_locked(self, shape: tuple[int, ...], dtype: Any) -> tuple[NDArray[Any], DeviceArray]:
         flags = self._drv.host_alloc_flags
-        host: NDArray[Any] = self._drv.pagelocked_zeros(
-            shape, dtype, mem_flags=flags.DEVICEMAP | flags.PORTABLE
-        )
-        address = int(host.base.get_device_pointer())  # type: ignore[union-attr]
-        return host, DeviceArray(address, shape, host.dtype, host.base)
+        array = self._drv.pagelocked_zeros(shape, dtype, mem_flags=flags.DEVICEMAP | flags.PORTABLE)
+        address = int(array.base.get_device_pointer())
+        owned = self._owned(array, array.__array_interface__)
+        return np.asarray(owned), DeviceArray(address, shape, array.dtype, owned)
 
     def copy_in(self, device: DeviceArray, host: NDArray[Any]) -> None:
-        self._drv.memcpy_htod_async(device.address, host, self._stream)
+        self._drv.memcpy_htod_async(device.address, host, self._stream.thing)
 
     def copy_out(self, host: NDArray[Any], device: DeviceArray) -> None:
-        self._drv.memcpy_dtoh_async(host, device.address, self._stream)
+        self._drv.memcpy_dtoh_async(host, device.address, self._stream.thing)
 
     def wait(self) -> None:
-        self._done.record(self._stream)
-        self._done.synchronize()
+        self._done.thing.record(self._stream.thing)
+        self._done.thing.synchronize()
 
     def moment(self) -> PycudaMoment:
-        return PycudaMoment(self._drv, self._stream)
+        return PycudaMoment(self._owned(self._drv.Event()), self._stream)
 
     def capture(self, steps: Sequence[Step]) -> Launch:
         """See ``DeviceLayer``; for steps that allocate nothing."""
@@ -188,6 +227,9 @@ class PycudaLayer:
                 raise
             graph = self._cuda.cuda_end_capture(stream)
         return lambda: graph.launch(stream)
+
+    def _owned(self, thing: Any, interface: dict[str, Any] | None = None) -> Owned:
+        return Owned(self._context, thing, interface)
 
     def _prefer(self) -> None:
         """Nothing else on the GPU has a deadline; but a frame is right without it, too."""
