@@ -46,7 +46,7 @@ def build_engines(
         from x2c_edge.convert.requirements import require_exporter
 
         key = engine_files.cpu_key_for(opened, onnxruntime().__version__)
-        require_exporter(chosen)
+        require_exporter(chosen, where)
         from x2c_edge.convert.engine_set import Order
 
         order = Order(opened, chosen, folder, clip)
@@ -59,7 +59,7 @@ def build_engines(
         device = pycuda_layer.cuda_device(drv)
         trt = trt_versions.tensorrt()
         trt_versions.require_precision(trt, chosen)
-        require_exporter(chosen)
+        require_exporter(chosen, where)
         from x2c_edge.backends.tensorrt_backend import TensorRTBackend
         from x2c_edge.convert import engine_set
         from x2c_edge.convert.engine_build import EngineBuilder
