@@ -45,6 +45,7 @@ class Queue:
 
 class FakeCuda:
     """Stands for ``x2c_edge._kernels``. log: what happened, in order. immediate: nothing is put off.
+    scratches: what engines ran in.
     ``driver`` stands for ``pycuda.driver`` on the same device."""
 
     def __init__(
@@ -52,6 +53,7 @@ class FakeCuda:
     ) -> None:
         self.log: list[str] = []
         self.allocations = 0
+        self.scratches: set[tuple[int, int]] = set()
         self.immediate = immediate
         self.refuse_capture, self.refuse_priority = refuse_capture, refuse_priority
         self.priorities: dict[int, int] = {}

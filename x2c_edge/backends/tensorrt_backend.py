@@ -49,6 +49,9 @@ class TensorRTBackend(DeviceMemory):
         ports = [port for engine in self._engines.values() for port in self._ports(engine).values()]
         half = any(dtype == np.float16 for _, _, dtype in ports)
         super().__init__(layer, half=half, integrated=device.integrated, per_step=per_step)
+        # Engines run one after the other on one stream, so one memory is enough for what each works in.
+        sizes = [trt_versions.scratch_bytes(engine) for engine in self._engines.values()]
+        self._scratch = self.buffer((max([*sizes, 1]),), dtype=np.uint8)
 
     @staticmethod
     def opened(
@@ -67,8 +70,8 @@ class TensorRTBackend(DeviceMemory):
         name = engine_name(net.arch, part)
         if name not in self._engines:
             raise NotFoundError(f"no engine '{name}' was built; {_AGAIN}")
-        engine = self._engines[name]
-        context = engine.create_execution_context()
+        engine, scratch = self._engines[name], self._scratch
+        context = trt_versions.context_in(self._trt, engine, scratch.address, scratch.nbytes)
         if context is None:
             raise NotFoundError(f"engine '{name}': no memory for it on the GPU; close other programs")
         for is_input, buffers in ((True, x), (False, out)):
@@ -78,7 +81,7 @@ class TensorRTBackend(DeviceMemory):
                     raise NotFoundError(f"engine '{name}': TensorRT refuses '{tensor}' its place; {_AGAIN}")
         stream = self.stream
 
-        def run() -> None:
+        def run(_kept: object = scratch) -> None:  # it may outlive the backend
             if not context.execute_async_v3(stream):
                 raise RuntimeError(f"engine '{name}': TensorRT refused to run it")
 
