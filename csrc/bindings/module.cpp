@@ -9,6 +9,6 @@ PYBIND11_MODULE(_kernels, module) {
     x2c::bindings::define_keypoints(module);
     x2c::bindings::define_volumes(module);
     x2c::bindings::define_mapping(module);
-    x2c::bindings::define_cuda_runtime(module);
+    x2c::bindings::define_cuda(module);
     x2c::bindings::define_variants(module);
 }

@@ -10,7 +10,7 @@ void define_raster(pybind11::module_& module);
 void define_keypoints(pybind11::module_& module);
 void define_volumes(pybind11::module_& module);
 void define_mapping(pybind11::module_& module);
-void define_cuda_runtime(pybind11::module_& module);
+void define_cuda(pybind11::module_& module);
 void define_variants(pybind11::module_& module);
 
 }  // namespace x2c::bindings

@@ -11,4 +11,13 @@ int device_count() {
     return 0;
 }
 
+int built_version() { return CUDART_VERSION; }
+
+int driver_version() {
+    int version = 0;
+    if (cudaDriverGetVersion(&version) == cudaSuccess) return version;
+    cudaGetLastError();
+    return 0;
+}
+
 }  // namespace x2c::cuda

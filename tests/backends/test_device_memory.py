@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from tests.fake_cuda import FakeCuda, at
-from x2c_edge.backends.device_memory import DeviceArray, DeviceMemory, allocated
+from x2c_edge.backends.device_layer import DeviceArray
+from x2c_edge.backends.device_memory import DeviceMemory
 from x2c_edge.errors import NotFoundError
 
 
 @pytest.fixture
 def memory() -> DeviceMemory:
-    cuda = FakeCuda()
-    return DeviceMemory(cuda, cuda.CudaStream(), half=True, integrated=False)
+    return DeviceMemory(FakeCuda().layer(), half=True, integrated=False)
 
 
 def test_views_are_numpy_s(memory):
@@ -58,15 +58,13 @@ def test_a_view_keeps_the_memory_alive(memory):
     np.testing.assert_array_equal(at(view), np.ones(4))
 
 
+def test_buffers_are_zero(memory):
+    assert not memory.read(memory.buffer((100,))).any()
+
+
 def test_a_full_device():
-    class Full(FakeCuda):
-        def __init__(self) -> None:
-            super().__init__()
-
-            def refuse(bytes: int) -> None:
-                raise RuntimeError("cudaMalloc failed: out of memory")
-
-            self.CudaMemory = refuse
-
-    with pytest.raises(NotFoundError, match=r"^40 MB on the GPU: cudaMalloc failed: out of memory; close"):
-        allocated(Full(), (10, 1000, 1000), np.dtype(np.float32))
+    cuda = FakeCuda()
+    memory = DeviceMemory(cuda.layer(), half=True, integrated=False)
+    cuda.driver.full = True
+    with pytest.raises(NotFoundError, match=r"^40 MB on the GPU: cuMemAlloc failed: out of memory; close"):
+        memory.buffer((10, 1000, 1000))

@@ -1,4 +1,4 @@
-"""On a real GPU: the extension's memory, streams, events and graphs, and the pipelines on them.
+"""On a real GPU: pycuda's and PyTorch's memory, streams, events and graphs, and the pipelines on them.
 
 tests/fake_cuda.py stands for these calls elsewhere; here they are themselves.
 """
@@ -22,15 +22,43 @@ torch = pytest.importorskip("torch")
 
 from tests.kernels.test_gpu_two_stage import SMALL  # noqa: E402
 from tools.gpu import gpu_two_stage as two  # noqa: E402
-from x2c_edge.backends.device_memory import DeviceMemory, page_locked  # noqa: E402
-from x2c_edge.backends.device_runner import DeviceRunner, capture_on  # noqa: E402
-from x2c_edge.backends.torch_backend import TorchBackend  # noqa: E402
+from x2c_edge.backends import pycuda_layer, torch_backend  # noqa: E402
+from x2c_edge.backends.device_layer import DeviceLayer  # noqa: E402
+from x2c_edge.backends.device_memory import DeviceMemory  # noqa: E402
+from x2c_edge.backends.device_runner import DeviceRunner  # noqa: E402
+from x2c_edge.backends.torch_backend import TorchBackend, TorchCuda  # noqa: E402
 from x2c_edge.packs import Pack  # noqa: E402
 
 
+@pytest.fixture(params=["pycuda", "torch"])
+def layer(request: pytest.FixtureRequest) -> DeviceLayer:
+    if request.param == "torch":
+        return TorchCuda()
+    pytest.importorskip("pycuda")
+    return pycuda_layer.opened()
+
+
 @pytest.fixture
-def memory() -> DeviceMemory:
-    return DeviceMemory(_kernels, _kernels.CudaStream(), half=True, integrated=False)
+def memory(layer: DeviceLayer) -> DeviceMemory:
+    return DeviceMemory(layer, half=True, integrated=False)
+
+
+def locked(layer: DeviceLayer, shape: tuple[int, ...], dtype: object) -> tuple:
+    with layer.current():
+        return layer.page_locked(shape, dtype)
+
+
+def test_both_name_the_same_device():
+    pytest.importorskip("pycuda")
+    assert pycuda_layer.cuda_device(pycuda_layer.driver()) == torch_backend.cuda_device()
+
+
+def test_a_stream_of_pycuda_goes_first():
+    pytest.importorskip("pycuda")
+    layer = pycuda_layer.opened()
+    lowest, highest = torch.cuda.Stream.priority_range()
+    with layer.current():
+        assert _kernels.cuda_set_highest_priority(layer.stream) <= min(lowest, highest)
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +83,8 @@ def test_pytorch_sees_the_same_memory(memory):
     assert (memory.read(array) == 2.5).all()
 
 
-def test_a_kernel_reads_mapped_host_memory(memory):
-    host, mapped = page_locked(_kernels, (64, 64, 3), np.uint8)
+def test_a_kernel_reads_mapped_host_memory(layer, memory):
+    host, mapped = locked(layer, (64, 64, 3), np.uint8)
     host[:] = np.random.default_rng(1).integers(0, 256, host.shape)
     out = memory.buffer((3, 16, 16))
     expected = np.zeros((3, 16, 16), np.float32)
@@ -84,20 +112,18 @@ def test_taps_follow_an_affine_on_the_device(memory):
         np.testing.assert_allclose(memory.read(out), expected, atol=1e-5)
 
 
-def test_a_graph_reads_what_is_there_when_it_is_launched(memory):
+def test_a_graph_reads_what_is_there_when_it_is_launched(layer, memory):
     driving, delta, out = memory.buffer((7, 3)), memory.buffer((23,)), memory.buffer((7, 3))
-    arriving, _ = page_locked(_kernels, (7, 3), np.float32)
+    arriving, _ = locked(layer, (7, 3), np.float32)
     result = memory.outlet(out)
     steps = [
-        lambda: _kernels.cuda_copy_in(
-            driving.address, arriving.__array_interface__["data"][0], driving.nbytes, memory.stream
-        ),
+        lambda: layer.copy_in(driving, arriving),
         lambda: _kernels.stitch_keypoints(driving, delta, out, stream=memory.stream),
         result.fetch,
     ]
     memory.write(delta, np.ones(23))
     durations = np.zeros(4, np.int64)
-    runner = DeviceRunner(_kernels, memory._stream, capture_on(memory._stream), per_step=False)
+    runner = DeviceRunner(layer, per_step=False)
     for i in range(5):
         arriving[:] = i
         runner.run(steps, durations)
@@ -106,25 +132,21 @@ def test_a_graph_reads_what_is_there_when_it_is_launched(memory):
     assert durations[-1] > 0
 
 
-def test_steps_are_timed_by_events(memory):
-    a, b = memory.buffer((1 << 24,)), page_locked(_kernels, (1 << 24,), np.float32)[0]
-    steps = [lambda: _kernels.cuda_copy_in(a.address, b.ctypes.data, a.nbytes, memory.stream), lambda: None]
+def test_steps_are_timed_by_events(layer, memory):
+    a, b = memory.buffer((1 << 24,)), locked(layer, (1 << 24,), np.float32)[0]
+    steps = [lambda: layer.copy_in(a, b), lambda: None]
     durations = np.zeros(3, np.int64)
-    runner = DeviceRunner(_kernels, memory._stream, capture_on(memory._stream), per_step=True)
+    runner = DeviceRunner(layer, per_step=True)
     for _ in range(3):
         runner.run(steps, durations)
     assert durations[0] > durations[1] >= 0
     assert durations[2] == 0
 
 
-def test_a_capture_that_fails_leaves_a_stream_that_works(memory):
+def test_a_capture_that_fails_leaves_a_stream_that_works(layer, memory):
     out = memory.buffer((7, 3))
-
-    def waits() -> None:
-        memory._stream.wait()
-
     with pytest.raises(RuntimeError):
-        capture_on(memory._stream)([waits])
+        layer.capture([layer.wait])
     memory.write(out, np.ones((7, 3)))
     np.testing.assert_array_equal(memory.read(out), np.ones((7, 3)))
 

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.fake_cuda import FakeDriver
 from x2c_edge import _kernels, packs
-from x2c_edge.backends import cuda_device, engine_files
+from x2c_edge.backends import engine_files, pycuda_layer
 from x2c_edge.backends.cuda_device import CudaDevice
 from x2c_edge.backends.open import open_backend
 from x2c_edge.errors import NotFoundError
@@ -25,7 +26,7 @@ def pack(small_pack: Path, pack_folders: Path) -> packs.Pack:
 @pytest.fixture
 def orin(monkeypatch: pytest.MonkeyPatch) -> None:
     """A board with TensorRT 10.3."""
-    monkeypatch.setattr(cuda_device, "cuda_device", lambda: ORIN)
+    monkeypatch.setattr(pycuda_layer, "driver", lambda: FakeDriver())
     monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__="10.3.0"))
 
 
@@ -46,9 +47,26 @@ def refusal(pack: packs.Pack, name: str) -> str:
 def test_without_a_driver(pack):
     said = refusal(pack, "tensorrt")
     assert said.startswith("backend 'tensorrt': ")
-    assert "driver" in said
+    assert "driver" in said or "pycuda is not installed" in said
     assert said.endswith("; or use --backend torch")
     assert open_backend("auto", 1, pack=pack).name == "torch"
+
+
+@pytest.mark.parametrize("built", [False, True], ids=["no engines", "engines"])
+@pytest.mark.parametrize("devices", [0, 1])
+def test_without_pycuda(pack, orin, monkeypatch: pytest.MonkeyPatch, built: bool, devices: int):
+    def missing() -> None:
+        raise pycuda_layer.NoPycudaError("pycuda is not installed for this Python")
+
+    if built:
+        install(pack, "10.3.0")
+    monkeypatch.setattr(pycuda_layer, "driver", missing)
+    monkeypatch.setattr(_kernels, "cuda_device_count", lambda: devices)
+    assert "pycuda is not installed" in refusal(pack, "tensorrt")
+    if built and devices:
+        assert "pycuda is not installed" in refusal(pack, "auto")
+    else:
+        assert open_backend("auto", 1, pack=pack).name == "torch"
 
 
 def test_without_tensorrt(pack, orin, monkeypatch: pytest.MonkeyPatch):

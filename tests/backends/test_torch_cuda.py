@@ -17,9 +17,8 @@ from x2c_edge.backends import open as opening
 from x2c_edge.backends import torch_backend
 from x2c_edge.backends.base import Step
 from x2c_edge.backends.cuda_device import CudaDevice
-from x2c_edge.backends.device_memory import DeviceArray
-from x2c_edge.backends.device_runner import Launch
-from x2c_edge.backends.torch_backend import TorchBackend, TorchCudaBackend
+from x2c_edge.backends.device_layer import DeviceArray, Launch
+from x2c_edge.backends.torch_backend import TorchBackend, TorchCuda, TorchCudaBackend
 from x2c_edge.errors import NotFoundError
 from x2c_edge.face.crop_geometry import affine_from_box
 from x2c_edge.face.follow import FaceFollower
@@ -32,22 +31,23 @@ from x2c_edge.pipelines.two_stage import TwoStagePipeline
 CARD = CudaDevice("card", "8.6", integrated=False, memory_bytes=1 << 33)
 
 
-class OnCpu:
-    """In the place of ``TorchCuda``; a graph does its steps again."""
-
-    handle = 7
+class OnCpu(TorchCuda):
+    """PyTorch's memory and copies on the CPU, which makes nobody wait; a graph does its steps again."""
 
     def __init__(self) -> None:
-        self.device = torch.device("cpu")
+        self.device, self.stream = torch.device("cpu"), 7
         self.captures = 0
 
     def tensor(self, buffer: DeviceArray) -> torch.Tensor:
         return torch.from_numpy(at(buffer))
 
     @contextlib.contextmanager
-    def work(self) -> Iterator[None]:
+    def current(self) -> Iterator[None]:
         with torch.inference_mode():
             yield
+
+    def wait(self) -> None:
+        pass
 
     def capture(self, steps: Sequence[Step]) -> Launch:
         self.captures += 1
@@ -87,7 +87,7 @@ def test_controls_are_the_cpu_s(pack, crops, monkeypatch, half: bool, tolerance:
     cuda, torch_cuda = FakeCuda(immediate=True), OnCpu()
     for module in (tracker, two_stage):
         monkeypatch.setattr(module, "_kernels", cuda)
-    backend = TorchCudaBackend(CARD, half=half, cuda=cuda, torch_cuda=torch_cuda)
+    backend = TorchCudaBackend(CARD, half=half, torch_cuda=torch_cuda)
     pipeline = TwoStagePipeline(pack, backend)
     assert (pipeline._front.dtype == np.float16) == half
     assert pipeline._heads.dtype == pipeline._raw.dtype == pipeline._pair.dtype == np.float32
@@ -109,14 +109,14 @@ def test_the_default_pack_in_fp16(real_pack: str, portrait: np.ndarray, monkeypa
     cuda = FakeCuda(immediate=True)
     for module in (tracker, two_stage):
         monkeypatch.setattr(module, "_kernels", cuda)
-    pipeline = TwoStagePipeline(found, TorchCudaBackend(CARD, half=True, cuda=cuda, torch_cuda=OnCpu()))
+    pipeline = TwoStagePipeline(found, TorchCudaBackend(CARD, half=True, torch_cuda=OnCpu()))
     assert pipeline._face.dtype == pipeline._picture.dtype == np.float32
     assert pipeline._image.dtype == np.float16
     np.testing.assert_allclose(controls(pipeline, [crop]), expected, atol=0.03, rtol=0)
 
 
 def test_a_net_that_does_not_take_the_shape(pack):
-    backend = TorchCudaBackend(CARD, cuda=FakeCuda(immediate=True), torch_cuda=OnCpu())
+    backend = TorchCudaBackend(CARD, torch_cuda=OnCpu())
     x, out = backend.buffer((1, 5)), backend.buffer((1, 65))
     with pytest.raises(
         NotFoundError, match=r"'stitching' does not take \[\(1, 5\)\]: .*; get the pack again"
@@ -131,7 +131,7 @@ def test_pytorch_takes_the_gpu_where_it_can(monkeypatch, usable: bool):
     monkeypatch.setattr(
         torch_backend, "TorchCudaBackend", lambda device, **options: made.append((device, options))
     )
-    monkeypatch.setattr("x2c_edge.backends.cuda_device.cuda_device", lambda: CARD)
+    monkeypatch.setattr(torch_backend, "cuda_device", lambda: CARD)
     backend = opening.open_backend("torch", 1, per_step=True)
     if usable:
         assert made == [(CARD, {"per_step": True})]

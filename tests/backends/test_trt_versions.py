@@ -102,7 +102,11 @@ HOLDERS = {
     "engine": "ICudaEngine", "context": "IExecutionContext", "_runtime": "Runtime",
 }  # fmt: skip
 FILES = ("backends/trt_versions.py", "backends/tensorrt_backend.py", "convert/engine_build.py")
-GUARDED = {"progress_monitor"}  # asked for with reports_progress
+# progress_monitor: asked for with reports_progress. The others: test_a_context_in_memory_of_ours.
+GUARDED = {
+    "progress_monitor", "create_execution_context_without_device_memory", "device_memory_size",
+    "device_memory_size_v2", "set_device_memory",
+}  # fmt: skip
 
 
 def members_used() -> set[tuple[str, str]]:
@@ -128,6 +132,35 @@ def test_every_member_that_the_code_uses_exists(api, release: str):
         assert has is not None, f"{kind}.{member}: look up which releases have it, and add it to {NAMES.name}"
         if member not in GUARDED:
             assert has == "*" or release in has, f"{kind}.{member} is not in {release}"
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_context_in_memory_of_ours(api, release: str):
+    """With the members that the release has, and no other."""
+    trt, engine, context = module(api, release), SimpleNamespace(), SimpleNamespace()
+    has = {
+        member
+        for kind in ("ICudaEngine", "IExecutionContext")
+        for member, releases in api["members"][kind].items()
+        if releases == "*" or release in releases
+    }
+    asked = []
+    if "device_memory_size" in has:
+        engine.device_memory_size = 512
+    if "device_memory_size_v2" in has:
+        engine.device_memory_size_v2 = 512
+    if "create_execution_context_without_device_memory" in has:
+        engine.create_execution_context_without_device_memory = lambda: context
+    if "set_device_memory" in has:
+        context.set_device_memory = lambda address, size: asked.append((address, size))
+    engine.create_execution_context = lambda strategy: (asked.append(strategy), context)[1]
+    assert trt_versions.scratch_bytes(engine) == 512
+    assert trt_versions.context_in(trt, engine, 4096, 1024) is context
+    strategy = [] if release == "8.6.1" else [trt.ExecutionContextAllocationStrategy.USER_MANAGED]
+    if release in ("8.6.1", "10.0.1"):
+        assert (asked, context.device_memory) == (strategy, 4096)
+    else:
+        assert asked == [*strategy, (4096, 1024)]
 
 
 def test_release():

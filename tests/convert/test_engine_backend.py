@@ -6,6 +6,7 @@ stream comes to it (tests/fake_cuda.py).
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -18,7 +19,7 @@ import pytest
 from tests.fake_cuda import FakeCuda, at
 from x2c_edge import packs
 from x2c_edge.backends.cuda_device import CudaDevice
-from x2c_edge.backends.device_memory import DeviceArray
+from x2c_edge.backends.device_layer import DeviceArray
 from x2c_edge.backends.tensorrt_backend import TensorRTBackend
 from x2c_edge.backends.torch_backend import TorchBackend
 from x2c_edge.convert import engine_set
@@ -45,6 +46,7 @@ class Engine:
         self.inputs, self.outputs = self.session.get_inputs(), self.session.get_outputs()
         self.ports = {port.name: port for port in (*self.inputs, *self.outputs)}
         self.num_io_tensors = len(self.ports)
+        self.device_memory_size_v2 = 1 + len(plan) % 4096
         self.cuda = cuda
 
     def get_tensor_name(self, i: int) -> str:
@@ -59,13 +61,19 @@ class Engine:
     def get_tensor_dtype(self, name: str) -> Any:
         return SimpleNamespace(name="HALF" if "16" in self.ports[name].type else "FLOAT")
 
-    def create_execution_context(self) -> Any:
+    def create_execution_context(self, strategy: str) -> Any:
+        assert strategy == "user managed"
         return ExecutionContext(self)
 
 
 class ExecutionContext:
     def __init__(self, engine: Engine) -> None:
         self.engine, self.addresses = engine, {}
+        self.memory = (0, 0)
+
+    def set_device_memory(self, address: int, size: int) -> None:
+        assert size >= self.engine.device_memory_size_v2
+        self.memory = (address, size)
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         self.addresses[name] = address
@@ -76,10 +84,12 @@ class ExecutionContext:
         return at(DeviceArray(self.addresses[name], self.engine.get_tensor_shape(name), dtype, None))
 
     def execute_async_v3(self, stream: int) -> bool:
+        self.engine.cuda.scratches.add(self.memory)
         self.engine.cuda.enqueue(stream, "run", self.run)
         return True
 
     def run(self) -> None:
+        ctypes.memset(self.memory[0], 0xFF, self.memory[1])  # what it works in is nobody's afterwards
         names = [port.name for port in self.engine.outputs]
         inputs = {p.name: self.tensor(p.name) for p in self.engine.inputs}
         for name, value in zip(names, self.engine.session.run(names, inputs), strict=True):
@@ -95,6 +105,7 @@ def tensorrt(cuda: FakeCuda) -> SimpleNamespace:
         Logger=type("Logger", (), {"ERROR": 1, "__init__": lambda self, level: None}),
         Runtime=lambda _: SimpleNamespace(deserialize_cuda_engine=load),
         TensorIOMode=SimpleNamespace(INPUT=1, OUTPUT=2),
+        ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED="user managed"),
     )
 
 
@@ -125,7 +136,7 @@ def on_device(monkeypatch: pytest.MonkeyPatch):
         for module in (tracker, two_stage):
             monkeypatch.setattr(module, "_kernels", cuda)
         files = plans(pack, precision)
-        backend = TensorRTBackend(files, device, tensorrt(cuda), per_step=per_step, cuda=cuda)
+        backend = TensorRTBackend(files, device, tensorrt(cuda), per_step=per_step, layer=cuda.layer())
         return made_by(pack, backend)
 
     return make
@@ -158,6 +169,8 @@ def test_a_frame_is_one_launch_and_one_wait(
     pipeline = on_device(two_stage_pack, cuda, device, precision)
     values = rehearse(pipeline, crops)
     np.testing.assert_allclose(values, expected, atol=tolerance, rtol=0)
+    (scratch,) = cuda.scratches  # one for all
+    assert scratch[1] == max(engine.device_memory_size_v2 for engine in pipeline._backend._engines.values())
     cuda.log.clear()
     before = cuda.allocations
     for crop in crops:
@@ -221,15 +234,15 @@ def test_another_camera_is_captured_anew(two_stage_pack, crops, on_device):
 
 
 def test_without_a_face_the_tracker_alone_is_looked_at(two_stage_pack, crops, on_device):
-    pipeline = on_device(two_stage_pack, FakeCuda(), CARD, "fp32")
+    cuda = FakeCuda()
+    pipeline = on_device(two_stage_pack, cuda, CARD, "fp32")
     rehearse(pipeline, crops)
     row = at(pipeline._tracker._row)
     run = pipeline._tracker._run_net
-    cuda, stream = pipeline._backend._cuda, pipeline._backend.stream
 
     def blind() -> None:
         run()
-        cuda.enqueue(stream, "blind", lambda: row.__setitem__((0, 0), -8))
+        cuda.enqueue(pipeline._backend.stream, "blind", lambda: row.__setitem__((0, 0), -8))
 
     pipeline._tracker._run_net = blind
     pipeline.plan.forget()
@@ -274,7 +287,7 @@ def row_of(pack: Pack) -> int:
 
 def test_one_net(small_pack):
     pack, cuda = packs.open_pack(str(small_pack)), FakeCuda()
-    backend = TensorRTBackend(plans(pack, "fp32"), CARD, tensorrt(cuda), cuda=cuda)
+    backend = TensorRTBackend(plans(pack, "fp32"), CARD, tensorrt(cuda), layer=cuda.layer())
     values = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)
     expected = np.empty((1, row_of(pack)), np.float32)
     TorchBackend(1).bind(pack.nets["single_stage"], values, expected)()
@@ -298,17 +311,19 @@ def refusal(backend: TensorRTBackend, pack: Pack, size: int = 32) -> str:
 def test_refusals(small_pack):
     pack, cuda = packs.open_pack(str(small_pack)), FakeCuda()
     trt = tensorrt(cuda)
-    assert "no engine 'single_stage' was built" in refusal(TensorRTBackend({}, BOARD, trt, cuda=cuda), pack)
+    assert "no engine 'single_stage' was built" in refusal(
+        TensorRTBackend({}, BOARD, trt, layer=cuda.layer()), pack
+    )
     with pytest.raises(NotFoundError, match=r"engine 'single_stage': TensorRT 10\.3\.0 does not take it"):
-        TensorRTBackend({"single_stage": b"foreign"}, BOARD, trt, cuda=cuda)
-    right = TensorRTBackend(plans(pack, "fp32"), BOARD, trt, cuda=cuda)
+        TensorRTBackend({"single_stage": b"foreign"}, BOARD, trt, layer=cuda.layer())
+    right = TensorRTBackend(plans(pack, "fp32"), BOARD, trt, layer=cuda.layer())
     said = "inputs are (1, 3, 32, 32) float32, not (1, 3, 48, 48) float32"
     assert said in refusal(right, pack, 48)
 
 
 def test_an_engine_that_refuses_to_run(small_pack, monkeypatch: pytest.MonkeyPatch):
     pack, cuda = packs.open_pack(str(small_pack)), FakeCuda()
-    backend = TensorRTBackend(plans(pack, "fp32"), CARD, tensorrt(cuda), cuda=cuda)
+    backend = TensorRTBackend(plans(pack, "fp32"), CARD, tensorrt(cuda), layer=cuda.layer())
     monkeypatch.setattr(ExecutionContext, "execute_async_v3", lambda self, stream: False)
     x, out = backend.buffer((1, 3, 32, 32)), backend.buffer((1, row_of(pack)))
     with pytest.raises(RuntimeError, match="engine 'single_stage': TensorRT refused to run it"):

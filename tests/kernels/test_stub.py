@@ -14,7 +14,13 @@ STUB = ast.parse(Path(x2c_edge.__file__).with_name("_kernels.pyi").read_text())
 FUNCTIONS = {node.name: node for node in STUB.body if isinstance(node, ast.FunctionDef)}
 CLASSES = {node.name: node for node in STUB.body if isinstance(node, ast.ClassDef)}
 HERE = _kernels.cuda_built()
-ONLY_WITH_CUDA = {*CLASSES, "cuda_copy_in", "cuda_copy_out"}
+ONLY_WITH_CUDA = {
+    *CLASSES,
+    "cuda_begin_capture",
+    "cuda_end_capture",
+    "cuda_abandon_capture",
+    "cuda_set_highest_priority",
+}
 
 
 def arguments_of(function: ast.FunctionDef) -> list[tuple[str, str, object]]:

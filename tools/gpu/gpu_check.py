@@ -185,7 +185,7 @@ def sanitize() -> tuple[str, list[dict[str, Any]]]:
 
 def build_engines() -> tuple[str, list[dict[str, Any]]]:
     """The default pack's engines, built, run and compared with PyTorch by the program's own command."""
-    needed = ("tensorrt", "onnx", "safetensors", "typer", "rich", "pydantic", "cv2")
+    needed = ("tensorrt", "pycuda", "onnx", "safetensors", "typer", "rich", "pydantic", "cv2")
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise Skip(f"not installed: {', '.join(missing)}")

@@ -25,8 +25,7 @@ from safetensors.numpy import save_file  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 from x2c_edge.backends.base import Backend  # noqa: E402
-from x2c_edge.backends.cuda_device import CudaDevice, cuda_device  # noqa: E402
-from x2c_edge.backends.torch_backend import TorchBackend, TorchCudaBackend  # noqa: E402
+from x2c_edge.backends.torch_backend import TorchBackend, TorchCudaBackend, cuda_device  # noqa: E402
 from x2c_edge.frames import FaceCrop, Frame  # noqa: E402
 from x2c_edge.nets import arch, published  # noqa: E402
 from x2c_edge.nets.appearance import AppearanceConfig, AppearanceExtractor  # noqa: E402
@@ -131,26 +130,24 @@ def opened(backend: Backend, pack: Pack, neutral: FaceCrop) -> TwoStagePipeline:
     return pipeline
 
 
-def device_or_none() -> CudaDevice | None:
-    return cuda_device() if DEVICE == "cuda" else None
-
-
 def torch_backend(*, half: bool, per_step: bool = False) -> Backend:
     """PyTorch where it can: the GPU, else the CPU in float32."""
-    device = device_or_none()
-    return TorchBackend(1) if device is None else TorchCudaBackend(device, half=half, per_step=per_step)
+    if DEVICE != "cuda":
+        return TorchBackend(1)
+    return TorchCudaBackend(cuda_device(), half=half, per_step=per_step)
 
 
 def tensorrt_backend(pack: Pack, sizes: Sizes, *, per_step: bool = False) -> Backend:
-    """fp16 engines, built now. ImportError without TensorRT or onnx."""
+    """fp16 engines, built now. ImportError without TensorRT or onnx, NotFoundError without pycuda."""
     name = "tensorrt" if importlib.util.find_spec("tensorrt") else "tensorrt_rtx"
     trt = importlib.import_module(name)
+    from x2c_edge.backends import pycuda_layer
     from x2c_edge.backends.tensorrt_backend import TensorRTBackend
     from x2c_edge.convert.engine_build import EngineBuilder
     from x2c_edge.convert.onnx_export import exported
     from x2c_edge.nets import engine_nets
 
-    device = cuda_device()
+    device = pycuda_layer.cuda_device(pycuda_layer.driver())
     builder = EngineBuilder(trt, device.memory_bytes // 8)
     side = sizes.picture // 4
     volume = (1, sizes.warping.channels, sizes.warping.depth, side, side)

@@ -1,152 +1,82 @@
-"""The GPU's side of a backend: buffers in device memory, page-locked ways in and out, one stream.
-
-Everything comes from the extension, through the CUDA runtime, in the device's primary context: that is the
-one that PyTorch and TensorRT use, so addresses and streams are the same for all.
-"""
+"""The GPU's side of a backend: buffers in device memory, page-locked ways in and out, one stream."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from x2c_edge.backends.base import Buffer, CropInput, Outlet
-from x2c_edge.errors import NotFoundError
+from x2c_edge.backends.base import Buffer, CropInput, Outlet, Runner
+from x2c_edge.backends.device_layer import DeviceArray, DeviceLayer
+from x2c_edge.backends.device_runner import DeviceRunner
 from x2c_edge.frames import Frame
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceArray:
-    """A dense array in the GPU's memory. Views share it; ``memory`` keeps it alive."""
-
-    address: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    memory: object
-
-    @property
-    def nbytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        return {
-            "shape": self.shape,
-            "typestr": self.dtype.str,
-            "data": (self.address, False),
-            "strides": None,
-            "version": 3,
-        }
-
-    def __getitem__(self, key: Any) -> DeviceArray:
-        """Leading indices, and after them at most one slice without a step: what stays dense."""
-        keys = key if isinstance(key, tuple) else (key,)
-        address, shape = self.address, self.shape
-        for i, k in enumerate(keys):
-            row = math.prod(shape[1:]) * self.dtype.itemsize
-            if isinstance(k, slice):
-                start, stop, step = k.indices(shape[0])
-                if step != 1 or i != len(keys) - 1 or stop < start:
-                    raise IndexError(f"{key}: would not be dense")
-                address, shape = address + start * row, (stop - start, *shape[1:])
-            else:
-                if not 0 <= k < shape[0]:
-                    raise IndexError(f"{key}: outside of {self.shape}")
-                address, shape = address + k * row, shape[1:]
-        return DeviceArray(address, shape, self.dtype, self.memory)
-
-    def reshape(self, *shape: int) -> DeviceArray:
-        if math.prod(shape) != math.prod(self.shape):
-            raise ValueError(f"{self.shape} is no {shape}")
-        return DeviceArray(self.address, shape, self.dtype, self.memory)
-
-
 class DeviceMemory:
-    """For backends on a GPU; they add their nets and their runner.
+    """For backends on a GPU; they add their nets.
 
-    cuda: ``x2c_edge._kernels``. stream: its CudaStream. half: what ``narrow`` buffers are. integrated: CPU
-    and GPU share their memory, so that the kernels read frames where they are page-locked; over PCIe each
-    read of a pixel would cross the bus, and frames are copied instead.
+    half: what ``narrow`` buffers are. integrated: CPU and GPU share their memory, so that the kernels read
+    frames where they are page-locked; over PCIe each read of a pixel would cross the bus, and frames are
+    copied instead. per_step: no graph, every step is timed.
     """
 
     threads = 1  # nothing is left for the CPU between the nets
 
-    def __init__(self, cuda: Any, stream: Any, *, half: bool, integrated: bool) -> None:
-        self._cuda, self._stream, self._integrated = cuda, stream, integrated
+    def __init__(self, layer: DeviceLayer, *, half: bool, integrated: bool, per_step: bool = False) -> None:
+        self._layer, self._integrated, self._per_step = layer, integrated, per_step
         self._narrow = np.dtype(np.float16 if half else np.float32)
 
     @property
     def stream(self) -> int:
-        handle: int = self._stream.handle
-        return handle
+        return self._layer.stream
 
     def buffer(self, shape: tuple[int, ...], *, narrow: bool = False, dtype: Any = np.float32) -> Buffer:
-        return allocated(self._cuda, shape, self._narrow if narrow else np.dtype(dtype))
+        with self._layer.current():
+            return self._layer.allocate(shape, self._narrow if narrow else dtype)
 
     def write(self, buffer: Buffer, values: NDArray[Any]) -> None:
         dense = np.ascontiguousarray(values, buffer.dtype)
         if dense.shape != buffer.shape:
             raise ValueError(f"values are {dense.shape}, the buffer is {buffer.shape}")
-        self._cuda.cuda_copy_in(buffer.address, address_of(dense), buffer.nbytes, self.stream)
-        self._stream.wait()
+        with self._layer.current():
+            self._layer.copy_in(buffer, dense)
+            self._layer.wait()
 
     def read(self, buffer: Buffer) -> NDArray[Any]:
         values = np.empty(buffer.shape, buffer.dtype)
-        self._cuda.cuda_copy_out(address_of(values), buffer.address, buffer.nbytes, self.stream)
-        self._stream.wait()
+        with self._layer.current():
+            self._layer.copy_out(values, buffer)
+            self._layer.wait()
         return values
 
     def outlet(self, buffer: Buffer) -> Outlet:
-        return DeviceOutlet(self._cuda, self.stream, buffer)
+        return DeviceOutlet(self._layer, buffer)
 
     def crop_input(self) -> CropInput:
-        return DeviceCropInput(self._cuda, self.stream, integrated=self._integrated)
+        return DeviceCropInput(self._layer, integrated=self._integrated)
 
-
-def allocated(cuda: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> DeviceArray:
-    """A zero-filled array. NotFoundError if the device's memory is full."""
-    size = math.prod(shape) * dtype.itemsize
-    try:
-        memory = cuda.CudaMemory(size)
-    except RuntimeError as error:
-        raise NotFoundError(
-            f"{size / 1e6:.0f} MB on the GPU: {error}; close other programs or use a smaller pack"
-        ) from None
-    return DeviceArray(memory.address, shape, dtype, memory)
-
-
-def page_locked(cuda: Any, shape: tuple[int, ...], dtype: Any) -> tuple[NDArray[Any], DeviceArray]:
-    """A page-locked array, and the same memory as the GPU sees it."""
-    memory = cuda.CudaPinned(math.prod(shape) * np.dtype(dtype).itemsize)
-    host = np.frombuffer(memory, dtype).reshape(shape)
-    return host, DeviceArray(memory.address, shape, np.dtype(dtype), memory)
-
-
-def address_of(array: NDArray[Any]) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
+    def runner(self) -> Runner | None:
+        return DeviceRunner(self._layer, per_step=self._per_step)
 
 
 class DeviceOutlet:
     """A page-locked copy of a buffer, or of a part of one."""
 
-    def __init__(self, cuda: Any, stream: int, buffer: Buffer) -> None:
-        self._cuda, self._stream, self._buffer = cuda, stream, buffer
-        self.values, _ = page_locked(cuda, buffer.shape, buffer.dtype)
-        self._to = address_of(self.values)
+    def __init__(self, layer: DeviceLayer, buffer: Buffer) -> None:
+        self._layer, self._buffer = layer, buffer
+        with layer.current():
+            self.values, _ = layer.page_locked(buffer.shape, buffer.dtype)
 
     def fetch(self) -> None:
-        self._cuda.cuda_copy_out(self._to, self._buffer.address, self._buffer.nbytes, self._stream)
+        self._layer.copy_out(self.values, self._buffer)
 
 
 class DeviceCropInput:
     """A page-locked frame and affine, and their copies on a card of its own memory."""
 
-    def __init__(self, cuda: Any, stream: int, *, integrated: bool) -> None:
-        self._cuda, self._stream, self._integrated = cuda, stream, integrated
+    def __init__(self, layer: DeviceLayer, *, integrated: bool) -> None:
+        self._layer, self._integrated = layer, integrated
         self._kind: tuple[Any, ...] | None = None
         self._image: NDArray[Any] | None = None
         self._affine, self.affine = self._place((2, 3), np.float64)
@@ -166,9 +96,10 @@ class DeviceCropInput:
         if self._integrated:
             return
         assert self._image is not None
-        for host, device in ((self._affine, self.affine), (self._image, self.image)):
-            self._cuda.cuda_copy_in(device.address, address_of(host), device.nbytes, self._stream)
+        self._layer.copy_in(self.affine, self._affine)
+        self._layer.copy_in(self.image, self._image)
 
     def _place(self, shape: tuple[int, ...], dtype: Any) -> tuple[NDArray[Any], DeviceArray]:
-        host, mapped = page_locked(self._cuda, shape, dtype)
-        return host, mapped if self._integrated else allocated(self._cuda, shape, np.dtype(dtype))
+        with self._layer.current():
+            host, mapped = self._layer.page_locked(shape, dtype)
+            return host, mapped if self._integrated else self._layer.allocate(shape, dtype)

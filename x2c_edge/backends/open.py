@@ -6,7 +6,7 @@ import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from x2c_edge.backends.engine_files import NoEnginesError, find_set
+from x2c_edge.backends.engine_files import NoEnginesError, find_set, installed_sets
 from x2c_edge.errors import BadArgumentError, NotFoundError, nearest
 
 if TYPE_CHECKING:
@@ -66,9 +66,7 @@ def open_backend(
     from x2c_edge.backends import torch_backend
 
     if torch_backend.cuda_usable():
-        from x2c_edge.backends.cuda_device import cuda_device
-
-        return torch_backend.TorchCudaBackend(cuda_device(), per_step=per_step)
+        return torch_backend.TorchCudaBackend(torch_backend.cuda_device(), per_step=per_step)
     return torch_backend.TorchBackend(threads, bf16=bf16)
 
 
@@ -103,16 +101,27 @@ def engines_for(name: str, pack: Pack | None) -> GpuEngines | CpuGraphs | None:
 
 def _gpu_engines(pack: Pack | None) -> GpuEngines:
     """NoEnginesError where none can have been built, NotFoundError where those that were do not fit."""
-    from x2c_edge.backends import cuda_device, trt_versions
+    from x2c_edge.backends import pycuda_layer, trt_versions
 
     try:
-        device = cuda_device.cuda_device()
+        device = pycuda_layer.cuda_device(pycuda_layer.driver())
         trt = trt_versions.tensorrt()
+    except pycuda_layer.NoPycudaError as error:
+        if pack is not None and _has_gpu_engines(pack):
+            raise  # what only a package keeps from running is not to be ten times slower without a word
+        raise NoEnginesError(str(error)) from None
     except NotFoundError as error:
         raise NoEnginesError(str(error)) from None
     if pack is None:
         raise NoEnginesError("no pack was given whose engines could run")
     return GpuEngines(find_set(pack, device, trt.__version__), device, trt)
+
+
+def _has_gpu_engines(pack: Pack) -> bool:
+    """Whether engines of the pack were built, and our kernels see a GPU."""
+    from x2c_edge import _kernels
+
+    return _kernels.cuda_device_count() > 0 and any(s.key.target == "gpu" for s in installed_sets(pack))
 
 
 def _cpu_graphs(pack: Pack | None) -> CpuGraphs:

@@ -10,12 +10,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from x2c_edge import _kernels
-from x2c_edge.backends import trt_versions
-from x2c_edge.backends.base import Buffer, Buffers, Runner
+from x2c_edge.backends import pycuda_layer, trt_versions
+from x2c_edge.backends.base import Buffer, Buffers
 from x2c_edge.backends.cuda_device import CudaDevice
+from x2c_edge.backends.device_layer import DeviceLayer
 from x2c_edge.backends.device_memory import DeviceMemory
-from x2c_edge.backends.device_runner import DeviceRunner, capture_on
 from x2c_edge.backends.engine_files import EngineSet, engine_name, verified
 from x2c_edge.errors import NotFoundError
 from x2c_edge.packs import NetSpec
@@ -35,21 +34,24 @@ class TensorRTBackend(DeviceMemory):
         trt: Any,
         *,
         per_step: bool = False,
-        cuda: Any = _kernels,
+        layer: DeviceLayer | None = None,
     ) -> None:
         """plans: engine files by engine name. ``device`` shows that there is a driver to load. per_step: no
-        graph, every step is timed. cuda: the extension.
+        graph, every step is timed. layer: pycuda's, unless another is given.
 
         NotFoundError if CUDA cannot be used here or TensorRT does not take an engine.
         """
-        require_cuda(cuda)
-        self._trt, self._device, self._per_step = trt, device, per_step
+        layer = layer or pycuda_layer.opened()
+        self._trt, self._device = trt, device
         self._logger = trt.Logger(trt.Logger.ERROR)
         self._runtime = trt.Runtime(self._logger)
         self._engines = {name: self._loaded(name, plan) for name, plan in plans.items()}
         ports = [port for engine in self._engines.values() for port in self._ports(engine).values()]
         half = any(dtype == np.float16 for _, _, dtype in ports)
-        super().__init__(cuda, cuda.CudaStream(), half=half, integrated=device.integrated)
+        super().__init__(layer, half=half, integrated=device.integrated, per_step=per_step)
+        # Engines run one after the other on one stream, so one memory is enough for what each works in.
+        sizes = [trt_versions.scratch_bytes(engine) for engine in self._engines.values()]
+        self._scratch = self.buffer((max([*sizes, 1]),), dtype=np.uint8)
 
     @staticmethod
     def opened(
@@ -64,15 +66,12 @@ class TensorRTBackend(DeviceMemory):
     def device(self) -> str:
         return f"{self._device.name}, TensorRT {self._trt.__version__}"
 
-    def runner(self) -> Runner | None:
-        return DeviceRunner(self._cuda, self._stream, capture_on(self._stream), per_step=self._per_step)
-
     def bind(self, net: NetSpec, x: Buffers, out: Buffers, part: str = "") -> Callable[[], None]:
         name = engine_name(net.arch, part)
         if name not in self._engines:
             raise NotFoundError(f"no engine '{name}' was built; {_AGAIN}")
-        engine = self._engines[name]
-        context = engine.create_execution_context()
+        engine, scratch = self._engines[name], self._scratch
+        context = trt_versions.context_in(self._trt, engine, scratch.address, scratch.nbytes)
         if context is None:
             raise NotFoundError(f"engine '{name}': no memory for it on the GPU; close other programs")
         for is_input, buffers in ((True, x), (False, out)):
@@ -82,12 +81,13 @@ class TensorRTBackend(DeviceMemory):
                     raise NotFoundError(f"engine '{name}': TensorRT refuses '{tensor}' its place; {_AGAIN}")
         stream = self.stream
 
-        def run() -> None:
+        def run(_kept: object = scratch) -> None:  # it may outlive the backend
             if not context.execute_async_v3(stream):
                 raise RuntimeError(f"engine '{name}': TensorRT refused to run it")
 
-        run()  # lazy set-up happens here: it cannot be captured
-        self._stream.wait()
+        with self._layer.current():
+            run()  # lazy set-up happens here: it cannot be captured
+            self._layer.wait()
         return run
 
     def _loaded(self, name: str, plan: bytes) -> Any:
@@ -113,16 +113,6 @@ class TensorRTBackend(DeviceMemory):
                 f"engine '{name}': {side} are {_text(ports.values())}, not {_text(have)}; {_AGAIN}"
             )
         return dict(zip(ports, given, strict=True))
-
-
-def require_cuda(cuda: Any) -> None:
-    """NotFoundError if the extension cannot use a GPU."""
-    if not cuda.cuda_built():
-        raise NotFoundError(
-            "the kernels were built without CUDA; with nvcc on PATH run: pip install -e . (in the checkout)"
-        )
-    if cuda.cuda_device_count() == 0:
-        raise NotFoundError("CUDA finds no device that it can use; see nvidia-smi")
 
 
 def _text(ports: Any) -> str:

@@ -6,16 +6,18 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from x2c_edge import _kernels, processor
-from x2c_edge.backends.base import Buffer, Buffers, Runner, Step
+from x2c_edge.backends.base import Buffer, Buffers, Step
 from x2c_edge.backends.cpu_engine import default_threads
 from x2c_edge.backends.cuda_device import CudaDevice
+from x2c_edge.backends.device_layer import DeviceArray, Launch
 from x2c_edge.backends.device_memory import DeviceMemory
-from x2c_edge.backends.device_runner import DeviceRunner, Launch
 from x2c_edge.backends.host import HostMemory
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.nets import arch, inference, inference_cuda
@@ -60,7 +62,8 @@ class TorchBackend(HostMemory):
 
 
 class TorchCudaBackend(DeviceMemory):
-    """The first GPU: nets in float16 (``nets.inference_cuda``), captured with our kernels between them.
+    """The first GPU: nets in float16 (``nets.inference_cuda``), captured with our kernels between them, in
+    PyTorch's memory.
 
     Not yet run on a GPU by its authors: tools/gpu/gpu_check.py is what proves it.
     """
@@ -73,23 +76,17 @@ class TorchCudaBackend(DeviceMemory):
         *,
         half: bool = True,
         per_step: bool = False,
-        cuda: Any = _kernels,
         torch_cuda: TorchCuda | None = None,
     ) -> None:
-        """half: False for float32 throughout. per_step: no graph, every step is timed. cuda: the extension.
-        torch_cuda: PyTorch's side of the device."""
-        self._device, self._half, self._per_step = device, half, per_step
+        """half: False for float32 throughout. per_step: no graph, every step is timed. torch_cuda: PyTorch's
+        side of the device."""
+        self._device, self._half = device, half
         self._torch = torch_cuda or TorchCuda()
-        # A wrapper: graphs of PyTorch's nets are captured on a stream of PyTorch's own.
-        stream = cuda.CudaStream(self._torch.handle)
-        super().__init__(cuda, stream, half=half, integrated=device.integrated)
+        super().__init__(self._torch, half=half, integrated=device.integrated, per_step=per_step)
 
     @property
     def device(self) -> str:
         return f"{self._device.name}, PyTorch {'fp16' if self._half else 'fp32'}"
-
-    def runner(self) -> Runner | None:
-        return DeviceRunner(self._cuda, self._stream, self._torch.capture, per_step=self._per_step)
 
     def bind(self, net: NetSpec, x: Buffers, out: Buffers, part: str = "") -> Callable[[], None]:
         module = _opened(net).to(self._torch.device)
@@ -97,20 +94,35 @@ class TorchCudaBackend(DeviceMemory):
         sources, targets = ([self._torch.tensor(buffer) for buffer in _tuple(side)] for side in (x, out))
 
         def run() -> None:
-            with self._torch.work():
+            with self._torch.current():
                 for target, result in zip(targets, apply(*sources), strict=True):
                     target.copy_(result)
 
         try:
             run()  # plans the convolutions
-            self._stream.wait()
+            self._torch.wait()
         except RuntimeError as error:
             raise _refused(net, x, error) from None
         return run
 
 
+class TorchMoment:
+    """See ``Moment``."""
+
+    def __init__(self, stream: Any) -> None:
+        self._event: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        self._stream = stream
+
+    def record(self) -> None:
+        self._event.record(self._stream)
+
+    def milliseconds_since(self, earlier: TorchMoment) -> float:
+        milliseconds: float = earlier._event.elapsed_time(self._event)
+        return milliseconds
+
+
 class TorchCuda:
-    """PyTorch's side of a GPU: its stream of the highest priority, tensors of our memory, its graphs."""
+    """The first GPU through PyTorch; see ``DeviceLayer``."""
 
     def __init__(self) -> None:
         self.device = torch.device("cuda", 0)
@@ -118,16 +130,47 @@ class TorchCuda:
         torch.backends.cudnn.benchmark = True  # shapes are fixed: the quickest algorithm is worth finding
         # Far below zero is the highest priority that there is.
         self._stream = torch.cuda.Stream(self.device, priority=-100)  # type: ignore[no-untyped-call]
-        self.handle: int = self._stream.cuda_stream
+        self._done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        self.stream: int = self._stream.cuda_stream
 
     def tensor(self, buffer: Buffer) -> torch.Tensor:
         """The same memory."""
         return torch.as_tensor(buffer, device=self.device)
 
     @contextlib.contextmanager
-    def work(self) -> Iterator[None]:
+    def current(self) -> Iterator[None]:
         with torch.inference_mode(), torch.cuda.stream(self._stream):
             yield
+
+    def allocate(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+        try:
+            memory = torch.zeros(shape, dtype=_torch_dtype(dtype), device=self.device)
+        except torch.OutOfMemoryError as error:
+            raise NotFoundError(
+                f"the GPU's memory is full: {str(error).splitlines()[0]}; close other programs or use a "
+                "smaller pack"
+            ) from None
+        return DeviceArray(memory.data_ptr(), shape, np.dtype(dtype), memory)
+
+    def page_locked(self, shape: tuple[int, ...], dtype: Any) -> tuple[NDArray[Any], DeviceArray]:
+        """The device sees it at the host's address: all that PyTorch locks is mapped."""
+        memory = torch.zeros(shape, dtype=_torch_dtype(dtype), pin_memory=self.device.type == "cuda")
+        return memory.numpy(), DeviceArray(memory.data_ptr(), shape, np.dtype(dtype), memory)
+
+    def copy_in(self, device: DeviceArray, host: NDArray[Any]) -> None:
+        with self.current():
+            self.tensor(device).copy_(torch.from_numpy(host), non_blocking=True)
+
+    def copy_out(self, host: NDArray[Any], device: DeviceArray) -> None:
+        with self.current():
+            torch.from_numpy(host).copy_(self.tensor(device), non_blocking=True)
+
+    def wait(self) -> None:
+        self._done.record(self._stream)
+        self._done.synchronize()
+
+    def moment(self) -> TorchMoment:
+        return TorchMoment(self._stream)
 
     def capture(self, steps: Sequence[Step]) -> Launch:
         graph = torch.cuda.CUDAGraph()
@@ -145,6 +188,16 @@ class TorchCuda:
 def cuda_usable() -> bool:
     """Whether both PyTorch and our kernels can use a GPU here."""
     return torch.cuda.is_available() and _kernels.cuda_built() and _kernels.cuda_device_count() > 0
+
+
+def cuda_device() -> CudaDevice:
+    """The first device, where ``cuda_usable``."""
+    p = torch.cuda.get_device_properties(0)
+    return CudaDevice(p.name, f"{p.major}.{p.minor}", bool(p.is_integrated), p.total_memory)
+
+
+def _torch_dtype(dtype: Any) -> torch.dtype:
+    return torch.from_numpy(np.empty(0, dtype)).dtype
 
 
 def _tuple(buffers: Buffers) -> tuple[Buffer, ...]:

@@ -113,6 +113,29 @@ def engine_tensors(trt: Any, engine: Any) -> dict[str, tuple[bool, tuple[int, ..
     return tensors
 
 
+def scratch_bytes(engine: Any) -> int:
+    """The device memory that an engine needs only while it runs."""
+    if hasattr(engine, "device_memory_size_v2"):
+        return int(engine.device_memory_size_v2)
+    return int(engine.device_memory_size)
+
+
+def context_in(trt: Any, engine: Any, address: int, size: int) -> Any:
+    """An execution context that uses the caller's device memory, 256-byte aligned, while it runs; None if
+    TensorRT has none left for what it keeps. size: at least ``scratch_bytes``."""
+    if hasattr(trt, "ExecutionContextAllocationStrategy"):
+        context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+    else:
+        context = engine.create_execution_context_without_device_memory()
+    if context is None:
+        return None
+    if hasattr(context, "set_device_memory"):
+        context.set_device_memory(address, size)
+    else:  # before 10.1
+        context.device_memory = address
+    return context
+
+
 def network_tensors(network: Any) -> dict[str, tuple[bool, tuple[int, ...], np.dtype[Any]]]:
     """The same of a network before it is built."""
     ports = [(True, network.get_input(i)) for i in range(network.num_inputs)]

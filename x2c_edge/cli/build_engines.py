@@ -46,27 +46,29 @@ def build_engines(
         from x2c_edge.convert.requirements import require_exporter
 
         key = engine_files.cpu_key_for(opened, onnxruntime().__version__)
-        require_exporter(chosen)
+        require_exporter(chosen, where)
         from x2c_edge.convert.engine_set import Order
 
         order = Order(opened, chosen, folder, clip)
         _build(order, key, None, lambda graphs: CpuEngine(graphs), force)
     else:
-        from x2c_edge.backends import trt_versions
-        from x2c_edge.backends.cuda_device import cuda_device, free_memory
+        from x2c_edge.backends import pycuda_layer, trt_versions
         from x2c_edge.convert.requirements import require_exporter
 
-        device = cuda_device()
+        drv = pycuda_layer.driver()
+        device = pycuda_layer.cuda_device(drv)
         trt = trt_versions.tensorrt()
         trt_versions.require_precision(trt, chosen)
-        require_exporter(chosen)
+        require_exporter(chosen, where)
         from x2c_edge.backends.tensorrt_backend import TensorRTBackend
         from x2c_edge.convert import engine_set
         from x2c_edge.convert.engine_build import EngineBuilder
 
         order = engine_set.Order(opened, chosen, folder, clip)
         key = engine_files.key_for(opened, device, trt.__version__, chosen)
-        builder = EngineBuilder(trt, free_memory(device) // 2, engine_set.read_timing_cache(folder, key))
+        builder = EngineBuilder(
+            trt, pycuda_layer.free_memory(device, drv) // 2, engine_set.read_timing_cache(folder, key)
+        )
         if _build(order, key, builder, lambda plans: TensorRTBackend(plans, device, trt), force):
             engine_set.write_timing_cache(folder, key, builder.timing_cache)
     if out is not None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 
-from x2c_edge.backends.engine_files import Precision
+from x2c_edge.backends.engine_files import Precision, Target
 from x2c_edge.errors import NotFoundError
 
 
-def require_exporter(precision: Precision) -> None:
+def require_exporter(precision: Precision, target: Target) -> None:
     """NotFoundError with the command that installs what is missing."""
     needed = ("torch", "onnx", *(("onnxruntime",) if precision == "int8" else ()))
-    _require("building engines", needed, "torch,tensorrt")
+    _require("building engines", needed, "torch,onnx" if target == "cpu" else "torch,tensorrt")
 
 
 def require_importer() -> None:

@@ -6,36 +6,22 @@ import importlib.util
 import os
 import platform
 import resource
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 
 from x2c_edge import _kernels, packs, processor
 from x2c_edge.backends.cpu_engine import PROVIDED, onnxruntime
-from x2c_edge.backends.cuda_device import cuda_device
 from x2c_edge.errors import NotFoundError, UserError
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """needed: without it ``run`` cannot work at all."""
-
-    what: str
-    ok: bool
-    found: str
-    fix: str = ""
-    needed: bool = False
+from x2c_edge.runtime.finding import Finding
+from x2c_edge.runtime.gpu_checkup import gpu_checkup
 
 
 def checkup() -> list[Finding]:
     """Every finding, the needed ones first. Starts nothing, changes nothing."""
-    checks: tuple[Callable[[], Finding], ...] = (
-        _kernel, _pack, _nets, _video, _gpu, _tensorrt, _torch, _cameras, _gstreamer, _serial, _recordings,
-        _priority,
-    )  # fmt: skip
-    return [check() for check in checks]
+    needed = (_kernel(), _pack(), _nets(), _video())
+    useful = (_torch(), _cameras(), _gstreamer(), _serial(), _recordings(), _priority())
+    return [*needed, *gpu_checkup(), *useful]
 
 
 def _kernel() -> Finding:
@@ -80,32 +66,6 @@ def _torch() -> Finding:
 
 def _video() -> Finding:
     return Finding("video files", True, f"OpenCV {cv2.__version__}", needed=True)
-
-
-def _gpu() -> Finding:
-    try:
-        name = cuda_device().name
-    except NotFoundError:
-        return Finding(
-            "CUDA device", False, "none: the CPU does the work", "install NVIDIA's driver, if there is a GPU"
-        )
-    if _kernels.cuda_built():
-        return Finding("CUDA device", True, name)
-    return Finding(
-        "CUDA device", False, f"{name}, but the kernels were built without CUDA: the CPU does the work",
-        "put nvcc on PATH, then: pip install --force-reinstall --no-deps --no-binary x2c-edge x2c-edge",
-    )  # fmt: skip
-
-
-def _tensorrt() -> Finding:
-    if importlib.util.find_spec("tensorrt") is None:
-        return Finding(
-            "TensorRT",
-            False,
-            "not installed",
-            "on a Jetson it comes with JetPack: sudo apt install nvidia-jetpack",
-        )
-    return Finding("TensorRT", True, "installed")
 
 
 def _cameras() -> Finding:
