@@ -97,10 +97,11 @@ def make_shard(settings: Settings, index: int) -> Shard:
     controls: list[NDArray[np.float64]] = []
     animation: list[int] = []
     time: list[float] = []
+    due = 0
     for number, (times, values), most in _played(settings, index):
         face.scene = scene_of(settings, number)
         last: NDArray[np.uint8] | None = None
-        full = min(len(png) + most, wanted)
+        due += most  # what an animation has left over at its end, the next one makes up for
         for at, pose in zip(times, values, strict=True):
             image = face.render(pose)
             small = _grey(image, LONG_SSIM_SIDE if settings.animations else SSIM_SIDE)
@@ -111,7 +112,7 @@ def make_shard(settings: Settings, index: int) -> Shard:
             controls.append(pose)
             animation.append(number)
             time.append(float(at))
-            if len(png) == full:
+            if len(png) == min(due, wanted):
                 break
         if len(png) == wanted:
             break
@@ -125,11 +126,11 @@ def _played(settings: Settings, index: int) -> Iterator[tuple[int, Poses, int]]:
             yield number, poses(compose(settings.seed, number)), settings.shard_pairs
     mine = settings.animations_in(index)
     rng = np.random.default_rng([settings.seed, index, 3])
-    for number, most in zip(
-        mine, shares(rng, settings.pairs_in(index), len(mine), FEWEST, MOST), strict=True
-    ):
+    # The shortest comes last: it has the most time to make up for the others.
+    parts = sorted(shares(rng, settings.pairs_in(index), len(mine), FEWEST, MOST), reverse=True)
+    for number, most in zip(mine, parts, strict=True):
         yield number, lasting_poses(settings.seed, number), most
-    # One that came to its 15 s early has left pairs over: the set then has an animation more than asked for.
+    # Should that not do, the set has an animation more than was asked for.
     for number in count(settings.animations + index * ANIMATIONS_A_SHARD):
         yield number, lasting_poses(settings.seed, number), settings.shard_pairs
 
