@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,11 +18,17 @@ import pytest
 from skimage.metrics import structural_similarity
 
 from tools.dataset import pair_shards
+from tools.dataset.compose_animations import compose, poses
+from tools.dataset.exclusions import broken_rules
+from tools.dataset.long_animations import LONGEST_S, SHORTEST_S
 from tools.dataset.make_dataset import SAME_ABOVE, SSIM_SIDE, Settings, make_dataset, make_shard
 from tools.dataset.pair_dataset import PairDataset
-from x2c_edge.controls import HIGH, LOW
+from x2c_edge.controls import HIGH, LOW, indices
 from x2c_edge.errors import BadArgumentError, FaultError, NotFoundError
 from x2c_edge.robot.face import AmecaFace
+from x2c_edge.safety.envelope import Envelope
+from x2c_edge.safety.extremes import ExtremesGuard, ExtremesSettings
+from x2c_edge.safety.lip_limits import limit_lips
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Settings(pairs=70, size=32, seed=5, scenes="fixed", shard_pairs=50)
@@ -211,3 +218,101 @@ def test_a_manifest_that_is_none(tmp_path, text):
     with pytest.raises(NotFoundError, match=r"manifest\.json") as raised:
         PairDataset(tmp_path, "train")
     assert "\n" not in str(raised.value)
+
+
+LONG = Settings(pairs=240, size=32, seed=5, scenes="portrait", shard_pairs=120, animations=3)
+
+
+@pytest.fixture(scope="module")
+def long_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("long") / "pairs"
+    make_dataset(LONG, out, processes=2, quiet=True)
+    return out
+
+
+def long_pairs(folder: Path) -> list[pair_shards.Shard]:
+    manifest = pair_shards.read_manifest(folder)
+    return [pair_shards.read_shard(folder / e["file"], e["sha256"], "") for e in manifest["shards"]]
+
+
+def test_so_many_animations_of_1_to_15_s_are_played(long_set):
+    shards = long_pairs(long_set)
+    assert sum(len(shard.png) for shard in shards) == LONG.pairs
+    numbers = [np.unique(shard.animation) for shard in shards]
+    assert [n.tolist() for n in numbers] == [[0], [1, 2]]
+    for shard in shards:
+        for number in np.unique(shard.animation):
+            lasted = shard.time[shard.animation == number].max()
+            assert SHORTEST_S - 1e-6 <= lasted <= LONGEST_S + 1e-6
+
+
+def test_what_the_paper_leaves_out_is_in_no_pair(long_set):
+    """Every pair of the set, beside the rules and beside the safety layer's own."""
+    for shard in long_pairs(long_set):
+        assert not broken_rules(shard.controls).any()
+        for pose in shard.controls.astype(np.float64):
+            limited = pose.copy()
+            limit_lips(limited)
+            np.testing.assert_allclose(limited, pose, atol=1e-6)
+        for number in np.unique(shard.animation):
+            mine = shard.animation == number
+            assert_never_pulled_back(shard.controls[mine].astype(np.float64), shard.time[mine])
+
+
+def assert_never_pulled_back(poses: np.ndarray, times: np.ndarray) -> None:
+    """The supervisor's guard against extremes, without any patience, finds no head or neck to pull back."""
+    guard = ExtremesGuard(ExtremesSettings(allowed_s=0.0, kept_s=1.0), Envelope())
+    for pose, passed in zip(poses, np.diff(times, prepend=times[0] - 0.05), strict=True):
+        target = pose.copy()
+        guard.apply(target, pose, float(passed))
+        np.testing.assert_array_equal(target[indices("head")], pose[indices("head")])
+
+
+def test_a_set_without_the_rules_would_break_them(folder):
+    """The short animations go further, so the test above can fail."""
+    composed = np.concatenate([poses(compose(1, number))[1] for number in range(60)])
+    assert broken_rules(composed)[:, [0, 2, 3]].any(0).all()
+
+
+@pytest.mark.parametrize("animations", [1, 50])
+def test_animations_that_cannot_give_the_pairs(animations, tmp_path):
+    with pytest.raises(BadArgumentError, match=rf"--animations {animations}: 240 pairs") as raised:
+        make_dataset(replace(LONG, animations=animations), tmp_path / "set", processes=1, quiet=True)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "set").exists()
+
+
+def test_the_paper_s_set_has_560_animations_in_100_files():
+    settings = Settings(100_000, 512, 1, "fixed", 1000, 560)
+    numbers = [number for shard in range(settings.shards) for number in settings.animations_in(shard)]
+    assert (settings.shards, numbers) == (100, list(range(560)))
+
+
+def test_a_cluster_makes_the_same_bytes(long_set, tmp_path):
+    """Ray on this machine, with two worker processes."""
+    ray = pytest.importorskip("ray")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = Path(sys.executable).with_name("ray")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_TMPDIR": "/tmp"}
+    start = [command, "start", "--head", "--num-cpus=2", f"--port={port}", "--include-dashboard=false"]
+    start += ["--disable-usage-stats", "--node-ip-address=127.0.0.1", "--block"]
+    head = subprocess.Popen(
+        start, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 90
+        while True:
+            try:
+                make_dataset(LONG, tmp_path / "ray", ray=f"127.0.0.1:{port}", quiet=True)
+                break
+            except NotFoundError:
+                assert head.poll() is None, "ray start ended"
+                assert time.monotonic() < deadline
+                time.sleep(1)
+    finally:
+        ray.shutdown()
+        head.terminate()  # it ends what it has started, which takes a while on a busy machine
+        head.wait(120)
+    assert contents(tmp_path / "ray") == contents(long_set)

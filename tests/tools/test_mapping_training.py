@@ -16,6 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 from tools.train import mapping as train_mapping
+from tools.train import mapping_training
 from tools.train.mapping_file import load_trained, save_trained
 from tools.train.mapping_pictures import (
     ArrayPairs,
@@ -108,6 +109,43 @@ def test_a_stopped_run_goes_on_to_the_same_end(pairs: ArrayPairs, tmp_path: Path
     for name, value in whole.net.state_dict().items():
         torch.testing.assert_close(resumed.net.state_dict()[name], value, msg=name)
     assert [f.name for f in checkpoint.parent.iterdir()] == ["c.pt"]
+
+
+def test_a_long_epoch_is_not_lost_either(pairs: ArrayPairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """With a checkpoint every so often, the middle of an epoch is a place to go on from."""
+    monkeypatch.setattr("tools.train.mapping_training.KEEP_EVERY_S", 0.0)
+    whole = train(TINY, pairs, machine=FP32, say=quiet)
+    checkpoint, stops = tmp_path / "c.pt", [KeyboardInterrupt()]
+    save = mapping_training.save_checkpoint
+
+    def stopped(path: Path, recipe: Recipe, net: object, optimiser: object, step: int) -> None:
+        save(path, recipe, net, optimiser, step)
+        if step == 8 and stops:
+            raise stops.pop()
+
+    monkeypatch.setattr(mapping_training, "save_checkpoint", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, pairs, machine=FP32, checkpoint=checkpoint, say=quiet)
+    said: list[str] = []
+    resumed = train(TINY, pairs, machine=FP32, checkpoint=checkpoint, say=said.append)
+    assert "from step 8 of 12" in said[0]
+    for name, value in whole.net.state_dict().items():
+        torch.testing.assert_close(resumed.net.state_dict()[name], value, msg=name)
+
+
+@pytest.mark.parametrize("loss", ["huber", "spread"])
+def test_a_feature_extractor_alone_can_be_started_from(loss: str, pairs: ArrayPairs):
+    """The head still starts at the mean pose, in paper units."""
+    torch.manual_seed(9)
+    state = MappingNetwork(TINY.net).state_dict()
+    start = {name: value for name, value in state.items() if name.startswith("feature_extractor.")}
+    recipe = replace(TINY, epochs=1, learning_rate=1e-9, loss=loss)
+    trained = train(recipe, pairs, machine=FP32, start=start, say=quiet)
+    for name, value in start.items():
+        if name.endswith("weight"):
+            torch.testing.assert_close(trained.net.state_dict()[name], value, atol=1e-5, rtol=0)
+    last = trained.net.state_dict()["pos_pred_head.2.bias"]
+    np.testing.assert_allclose(last.numpy(), pairs.controls.mean(0), atol=1e-3)
 
 
 def test_a_checkpoint_that_is_not_this_run(pairs: ArrayPairs, tmp_path: Path):

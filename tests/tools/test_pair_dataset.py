@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ import pytest
 
 from tools.dataset import dataset_stats
 from tools.dataset.pair_dataset import PairDataset
-from x2c_edge.controls import INDEX, NAMES, NEUTRAL, to_robot
+from x2c_edge.controls import CONTROLS, INDEX, NAMES, NEUTRAL, to_robot
 from x2c_edge.errors import BadArgumentError, NotFoundError
 
 COUNT = 25
@@ -103,8 +104,20 @@ def test_the_statistics_are_those_of_the_numbers(published, tmp_path):
     assert len(rows) == 2 + len(NAMES)
     cells = [cell.strip() for cell in rows[2 + INDEX["Jaw Yaw"]].strip("|").split("|")]
     jaw = controls[:, INDEX["Jaw Yaw"]].astype(float)
-    expected = [jaw.mean(), jaw.std(), jaw.max(), jaw.min(), 0.5]
+    expected = [jaw.mean(), 0.519, jaw.std(), 0.190, jaw.max(), jaw.min(), 0.5]
     assert cells == ["Jaw Yaw", *(f"{value:.3f}" for value in expected)]
+
+
+def test_the_paper_s_figures_are_those_of_its_table_3(shared: Path):
+    """As the specification lists them: abbreviations, then means, then deviations, in two parts."""
+    text = " ".join((shared / "specs" / "paper.md").read_text().replace("\N{MINUS SIGN}", "-").split())
+    part = re.compile(r"((?:[A-Z]{2,4} )+[A-Z]{2,4}): mean ([-\d. ]+); sd ([-\d. ]+?)[;.] ")
+    listed = {}
+    for names, means, spreads in part.findall(text):
+        for name, mean, spread in zip(names.split(), means.split(), spreads.split(), strict=True):
+            listed[name] = (float(mean), float(spread))
+    assert listed == dataset_stats.TABLE_3
+    assert {c.abbreviation for c in CONTROLS} == set(listed)
 
 
 def test_the_plot_and_the_page(published, tmp_path):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from tools.evaluate.user_study import (
     COLUMNS,
     Answer,
     app,
+    aur,
     binomial_p,
     distinct,
+    picks,
     preferences,
     questions,
     read_answers,
@@ -82,12 +85,33 @@ def test_the_report_states_the_average_user_rating():
     assert rows[2].startswith("| base before ours | 0 | 5 | 0 | 0% | 0% to 43% | 0.062")
 
 
+def test_ratings_are_averaged_over_samples_and_then_over_raters():
+    answers = [rating("a", str(i), "ours", 5) for i in range(3)] + [rating("b", "0", "ours", 1)]
+    assert aur(answers, "ours") == 3.0  # not 4, the mean of all ratings
+    assert "| ours | 4 | 3.00 |" in report_text(answers)
+
+
+def test_a_preference_is_the_share_of_picks_among_all_methods():
+    """88, 8, 3 and 1 of a hundred picks, whatever the order they were shown in."""
+    shown = ("ours|smile|coexpression|single", "single|coexpression|smile|ours")
+    chosen = ["ours"] * 88 + ["smile"] * 8 + ["coexpression"] * 3 + ["single"]
+    answers = [Answer("a", "pick", str(i), shown[i % 2], "", name) for i, name in enumerate(chosen)]
+    assert picks(answers) == {
+        "ours": (88, 100), "smile": (8, 100), "coexpression": (3, 100), "single": (1, 100)
+    }  # fmt: skip
+    rows = [line for line in report_text(answers).splitlines() if line.startswith("| ")]
+    low, high = wilson(88, 100)
+    assert rows[2] == f"| ours | 88 | 100 | 88.0% | {low:.1%} to {high:.1%} |"
+    assert [row.split("|")[1].strip() for row in rows[2:]] == ["ours", "smile", "coexpression", "single"]
+
+
 def test_an_answer_given_again_counts_once():
     kept = distinct([
         rating("a", "1", "ours", 1), rating("b", "1", "ours", 2), rating("a", "1", "ours", 5),
         choice("a", "1", "x", "y", "left"), choice("a", "1", "y", "x", "left"),
+        Answer("a", "pick", "1", "x|y|z", "", "x"), Answer("a", "pick", "1", "z|x|y", "", "y"),
     ])  # fmt: skip
-    assert [a.answer for a in kept] == ["5", "2", "left"]
+    assert [a.answer for a in kept] == ["5", "2", "left", "y"]
     assert kept[2].left == "y"
 
 
@@ -106,7 +130,8 @@ def test_a_saved_csv_is_read_whatever_its_quotes_and_columns(tmp_path: Path):
     ("a,rating,p.png,ours,", r":3: 5 fields instead of 6"),
     ("a,rating,p.png,ours,,6", r":3: answer '6' to a rating: one of 1, 2, 3, 4, 5"),
     ("a,preference,p.png,ours,base,2", r":3: answer '2' to a preference: one of left, right, same"),
-    ("a,opinion,p.png,ours,,3", r":3: kind 'opinion': rating or preference"),
+    ("a,opinion,p.png,ours,,3", r":3: kind 'opinion': rating, pick or preference"),
+    ("a,pick,p.png,ours|base,,third", r":3: answer 'third' to a pick: one of ours, base"),
     (",rating,p.png,ours,,3", r":3: 'rater' is empty"),
     ("a,preference,p.png,ours,,left", r":3: 'right' is empty"),
     ('a,rating,"p".png,ours,,3', r":3: .*mend the line"),
@@ -146,14 +171,29 @@ def folder(tmp_path: Path) -> Path:
 def test_every_question_is_asked_once_in_an_order_of_the_seed(folder: Path):
     asked, pictures = questions(folder, 1)
     kinds = [q["kind"] for q in asked]
-    assert kinds == ["rating"] * 4 + ["preference"] * 2
+    assert kinds == ["rating"] * 4 + ["pick"] * 2
     assert len({json.dumps(q) for q in asked}) == 6
     uri = "data:image/jpeg;base64," + base64.b64encode(b"ours b.jpg").decode()
     assert pictures["ours/b.jpg"] == uri
     assert questions(folder, 1)[0] == asked
     orders = [questions(folder, seed)[0] for seed in range(12)]
     assert any(order != asked for order in orders)
-    assert {q["left"] for order in orders for q in order[4:]} == {"ours", "base"}
+    assert {q["left"] for order in orders for q in order[4:]} == {"ours|base", "base|ours"}
+    pairwise = [questions(folder, seed, pairwise=True)[0][4:] for seed in range(12)]
+    assert {(q["kind"], q["left"], q["right"]) for order in pairwise for q in order} == {
+        ("preference", "ours", "base"), ("preference", "base", "ours")
+    }  # fmt: skip
+
+
+def test_one_method_alone_is_not_compared(folder: Path):
+    shutil.rmtree(folder / "base")
+    assert {q["kind"] for q in questions(folder, 1)[0]} == {"rating"}
+
+
+def test_a_method_whose_name_would_be_two(folder: Path):
+    (folder / "ours").rename(folder / "ours|new")
+    with pytest.raises(BadArgumentError, match=r"ours\|new: '\|' separates methods"):
+        questions(folder, 1)
 
 
 def test_the_sheet_needs_nothing_else(folder: Path, tmp_path: Path):

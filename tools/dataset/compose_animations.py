@@ -71,18 +71,26 @@ _LIDS: Final = frozenset(indices("eyelids"))
 def compose(seed: int, number: int) -> Animation:
     """Animation ``number`` of a seed; each depends on these two alone."""
     rng = np.random.default_rng([seed, number])
-    kind = str(rng.choice([name for name, _ in KINDS], p=[share for _, share in KINDS]))
-    tracks = _MAKERS[kind](rng)
+    kind = kind_of(rng)
+    tracks = MAKERS[kind](rng)
     if rng.random() < 0.7:
         tracks = _posture(rng, rng.uniform(0.1, 0.6)) | tracks
     return Animation(f"{kind} {seed}.{number}", (kind,), tracks)
 
 
-def poses(animation: Animation, step_s: float = STEP_S) -> tuple[Array, Array]:
+def kind_of(rng: Rng) -> str:
+    """One of ``KINDS``, drawn by its share."""
+    return str(rng.choice([name for name, _ in KINDS], p=[share for _, share in KINDS]))
+
+
+def poses(
+    animation: Animation, step_s: float = STEP_S, *, also: Callable[[Array], None] | None = None
+) -> tuple[Array, Array]:
     """Times (T,) in seconds and controls (T, 30) of an animation, safe to send at that rate.
 
     Clamped to the safe range, lips and lids to their conditional ranges, changes to the speed limits. Where
-    the lips' rules would still make one move too fast, the whole animation is slowed down.
+    the lips' rules would still make one move too fast, the whole animation is slowed down. also: a rule more,
+    which moves a pose (30,) in place.
     """
     stretch = 1.0
     for _ in range(MOST_STRETCHES):
@@ -94,6 +102,8 @@ def poses(animation: Animation, step_s: float = STEP_S) -> tuple[Array, Array]:
                 pose[:] = values[i - 1] + np.clip(pose - values[i - 1], -most, most)
             limit_lids(pose)
             limit_lips(pose)
+            if also is not None:
+                also(pose)
         if (np.abs(np.diff(values, axis=0)) <= most + 1e-9).all():
             return times, values
         stretch *= SLOWER
@@ -219,7 +229,19 @@ def _posture(rng: Rng, strength: float) -> Tracks:
     return tracks
 
 
-_MAKERS: Final[dict[str, Callable[[Rng], Tracks]]] = {
+def drifting(rng: Rng, unit: tuple[int, ...], length: float, strength: float) -> Tracks:
+    """Key frames for a unit that does nothing in particular for ``length`` seconds."""
+    times = np.array(_times(rng, length, 0.4, 1.2))
+    times *= length / times[-1]
+    together = rng.random() < 0.7
+    columns = [_targets(rng, unit, strength, together) for _ in times]
+    return {
+        index: tuple(KeyFrame(float(t), column[place]) for t, column in zip(times, columns, strict=True))
+        for place, index in enumerate(unit)
+    }
+
+
+MAKERS: Final[dict[str, Callable[[Rng], Tracks]]] = {
     "library": _performed, "blend": _blend, "keys": _keys, "sweep": _sweep, "extreme": _extreme,
 }  # fmt: skip
 

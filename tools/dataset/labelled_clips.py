@@ -17,12 +17,14 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class LabelledClip:
-    """frames: (N,) frame numbers from 0; controls: (N, 30) label controls, absolute, paper units."""
+    """frames: (N,) frame numbers from 0; controls: (N, 30) label controls, absolute, paper units. source_id:
+    the clip's row in the face set's manifest."""
 
     path: Path
     split: str
     frames: NDArray[np.int32]
     controls: Array
+    source_id: int
 
     @property
     def name(self) -> str:
@@ -48,8 +50,9 @@ def labelled_clips(folder: Path | None = None, faces: Path | None = None) -> lis
         if row["split"] not in sets:
             sets[row["split"]] = data.load(row["split"], faces)
         whole = sets[row["split"]]
-        mine = np.flatnonzero(whole.source_id == int(row["source_id"]))
+        source = int(row["source_id"])
+        mine = np.flatnonzero(whole.source_id == source)
         mine = mine[np.argsort(whole.frame_id[mine])]
         labels = data.label_controls(whole)[mine]
-        found.append(LabelledClip(path, row["split"], whole.frame_id[mine], labels))
+        found.append(LabelledClip(path, row["split"], whole.frame_id[mine], labels, source))
     return found

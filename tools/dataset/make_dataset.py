@@ -1,10 +1,13 @@
 """Render (picture, 30 controls) pairs of the virtual Ameca, as the paper's section 2.3 made its own.
 
     python -m tools.dataset.make_dataset --pairs 10000 --out /tmp/pairs
+    python -m tools.dataset.make_dataset --pairs 100000 --size 512 --animations 560 --scenes portrait \
+        --out /tmp/x2c
 
 Composed animations are sampled every 0.05 s; a frame that is too like the last one kept of its animation
-(SSIM > 0.99) is dropped. Layout on disk, resuming and splits: docs/dataset.md. Read it with
-``tools.dataset.pair_dataset``.
+(SSIM > 0.99) is dropped. They are short ones, as many as it takes, or, with --animations, so many of 1 to
+15 s without the poses that the paper leaves out (``long_animations``, ``exclusions``). Layout on disk,
+resuming and splits: docs/dataset.md. Read it with ``tools.dataset.pair_dataset``.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from enum import Enum
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +38,7 @@ from skimage.metrics import structural_similarity
 from tools._errors import user_errors
 from tools.dataset import pair_shards
 from tools.dataset.compose_animations import STEP_S, compose, poses
+from tools.dataset.long_animations import SHORTEST_S, lasting_poses, shares
 from tools.dataset.pair_shards import Shard
 from x2c_edge.errors import BadArgumentError, FaultError, NotFoundError
 from x2c_edge.robot.face import PORTRAIT, AmecaFace, Scene
@@ -42,7 +47,13 @@ ROOT = Path(__file__).resolve().parents[2]
 ANIMATIONS_A_SHARD = 1000  # numbers that a shard may use; each animation gives one pair at least
 SAME_ABOVE = 0.99  # the paper's Eq. 4
 SSIM_SIDE = 64
-PNG_COMPRESSION = 3
+LONG_SSIM_SIDE = 128  # nearer to the SSIM of whole pictures, which tells more frames apart
+FEWEST = round(SHORTEST_S / STEP_S) + 1  # pairs of an animation of 1 s
+MOST = 230  # pairs of one of 15 s: as a portrait, of 301 frames 233 to 260 were kept
+# Renderings are smooth: runs of equal differences pack them as well as a search does, and sooner.
+PNG_OPTIONS = (
+    cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE,
+)  # fmt: skip
 
 
 class Scenes(str, Enum):
@@ -53,47 +64,75 @@ class Scenes(str, Enum):
 
 @dataclass(frozen=True)
 class Settings:
-    """What a set's bytes depend on, with the code that makes them."""
+    """What a set's bytes depend on, with the code that makes them. animations: how many there are, of 1 to
+    15 s; 0: short ones, as many as it takes."""
 
     pairs: int
     size: int
     seed: int
     scenes: str
     shard_pairs: int = 250
+    animations: int = 0
 
     @property
     def shards(self) -> int:
         return -(-self.pairs // self.shard_pairs)
 
+    def pairs_in(self, shard: int) -> int:
+        """The last shard may have fewer than the others."""
+        return min(self.shard_pairs, self.pairs - shard * self.shard_pairs)
+
+    def animations_in(self, shard: int) -> range:
+        """Numbers of the long animations that a shard has to itself, in proportion to its pairs."""
+        first = shard * self.shard_pairs
+        ends = (first, first + self.pairs_in(shard))
+        return range(*(self.animations * end // self.pairs for end in ends))
+
 
 def make_shard(settings: Settings, index: int) -> Shard:
     """Shard ``index`` of a set; it depends on these two alone, wherever it runs."""
-    wanted = min(settings.shard_pairs, settings.pairs - index * settings.shard_pairs)
+    wanted = settings.pairs_in(index)
     face = _face(settings.size)
     png: list[bytes] = []
     controls: list[NDArray[np.float64]] = []
     animation: list[int] = []
     time: list[float] = []
-    number = index * ANIMATIONS_A_SHARD
-    while len(png) < wanted:
+    due = 0
+    for number, (times, values), most in _played(settings, index):
         face.scene = scene_of(settings, number)
         last: NDArray[np.uint8] | None = None
-        for at, pose in zip(*poses(compose(settings.seed, number)), strict=True):
+        due += most  # what an animation has left over at its end, the next one makes up for
+        for at, pose in zip(times, values, strict=True):
             image = face.render(pose)
-            small = _grey(image)
+            small = _grey(image, LONG_SSIM_SIDE if settings.animations else SSIM_SIDE)
             if last is not None and structural_similarity(last, small, data_range=255) > SAME_ABOVE:
                 continue
             last = small
-            png.append(
-                cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION])[1].tobytes()
-            )
+            png.append(cv2.imencode(".png", image, PNG_OPTIONS)[1].tobytes())
             controls.append(pose)
             animation.append(number)
             time.append(float(at))
-            if len(png) == wanted:
+            if len(png) == min(due, wanted):
                 break
-        number += 1
+        if len(png) == wanted:
+            break
     return Shard(png, np.float32(controls), np.int32(animation), np.float32(time))
+
+
+def _played(settings: Settings, index: int) -> Iterator[tuple[int, Poses, int]]:
+    """The animations of a shard: number, times and poses, and how many pairs each gives at most."""
+    if not settings.animations:
+        for number in count(index * ANIMATIONS_A_SHARD):
+            yield number, poses(compose(settings.seed, number)), settings.shard_pairs
+    mine = settings.animations_in(index)
+    rng = np.random.default_rng([settings.seed, index, 3])
+    # The shortest comes last: it has the most time to make up for the others.
+    parts = sorted(shares(rng, settings.pairs_in(index), len(mine), FEWEST, MOST), reverse=True)
+    for number, most in zip(mine, parts, strict=True):
+        yield number, lasting_poses(settings.seed, number), most
+    # Should that not do, the set has an animation more than was asked for.
+    for number in count(settings.animations + index * ANIMATIONS_A_SHARD):
+        yield number, lasting_poses(settings.seed, number), settings.shard_pairs
 
 
 def scene_of(settings: Settings, animation: int) -> Scene:
@@ -104,9 +143,9 @@ def scene_of(settings: Settings, animation: int) -> Scene:
     return PORTRAIT if settings.scenes == Scenes.portrait.value else Scene()
 
 
-def _grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _grey(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    return cv2.resize(grey, (SSIM_SIDE, SSIM_SIDE), interpolation=cv2.INTER_AREA)
+    return cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA)
 
 
 @lru_cache(maxsize=1)
@@ -114,6 +153,7 @@ def _face(size: int) -> AmecaFace:
     return AmecaFace(size)
 
 
+Poses = tuple[NDArray[np.float64], NDArray[np.float64]]  # times (T,), controls (T, 30)
 Made = tuple[int, bytes, dict[int, int]]  # index, the file's bytes, frames by animation
 
 
@@ -170,6 +210,7 @@ def make_dataset(
     instead. ``BadArgumentError`` when ``out`` holds another set, ``FaultError`` when a file cannot be
     written; what is finished stays, and the same call goes on from there.
     """
+    _check_animations(settings)
     manifest = _begin(settings, out)
     found: dict[str, Any] = {entry["file"]: entry for entry in manifest["shards"]}
     todo = [i for i in range(settings.shards) if pair_shards.shard_name(i) not in found]
@@ -210,6 +251,18 @@ def make_dataset(
     except OSError as error:
         raise _cannot_write(out / pair_shards.MANIFEST, error, settings.shards, settings, 1 << 20) from error
     return manifest
+
+
+def _check_animations(settings: Settings) -> None:
+    for shard in range(settings.shards if settings.animations else 0):
+        mine, wanted = len(settings.animations_in(shard)), settings.pairs_in(shard)
+        if not FEWEST * mine <= wanted <= MOST * mine:
+            least, most = -(-settings.pairs // MOST), settings.pairs // FEWEST
+            raise BadArgumentError(
+                f"--animations {settings.animations}: {settings.pairs} pairs, {settings.shard_pairs} in a "
+                f"file, take {least} to {most} animations of 1 to 15 s; give another number, or more "
+                "--shard-pairs"
+            )
 
 
 def _cannot_write(path: Path, error: OSError, finished: int, settings: Settings, left: int) -> FaultError:
@@ -260,7 +313,7 @@ def _generator() -> str:
     sources = [*robot.glob("*.py"), *robot.glob("animations/*.txt"), ROOT / "x2c_edge" / "controls.py"]
     sources += [
         Path(__file__),
-        Path(__file__).with_name("compose_animations.py"),
+        *map(Path(__file__).with_name, ("compose_animations.py", "long_animations.py", "exclusions.py")),
         ROOT / "csrc" / "cpu" / "raster.cpp",
     ]
     digest = hashlib.sha256()
@@ -277,14 +330,20 @@ def main(
     scenes: Scenes = typer.Option(
         Scenes.fixed, help="the plain view, a close-up, or one for every animation"
     ),
-    shard_pairs: int = typer.Option(250, min=1, max=ANIMATIONS_A_SHARD, help="pairs in a file"),
+    animations: int = typer.Option(
+        0, min=0, help="so many of 1 to 15 s, as the paper's 560; 0: short ones, as many as it takes"
+    ),
+    shard_pairs: int | None = typer.Option(
+        None, min=1, max=ANIMATIONS_A_SHARD, help="pairs in a file; 250, or 1000 with --animations"
+    ),
     processes: int | None = typer.Option(None, min=1, help="default: one for each core"),
     ray: str | None = typer.Option(None, help="HOST:PORT of a Ray cluster that does the work"),
 ) -> None:
     """Make a set of pairs."""
     try:
         with user_errors("error: "):
-            settings = Settings(pairs, size, seed, scenes.value, shard_pairs)
+            shard_pairs = shard_pairs or (ANIMATIONS_A_SHARD if animations else 250)
+            settings = Settings(pairs, size, seed, scenes.value, shard_pairs, animations)
             manifest = make_dataset(settings, out, processes, ray)
     except KeyboardInterrupt:
         typer.echo(f"stopped; finished shards stay in {out}; the same command goes on", err=True)

@@ -95,16 +95,21 @@ def _rendered(folder: Path) -> _Pairs:
         pair_shards.read_shard(folder / entry["file"], entry["sha256"], command)
         for entry in manifest["shards"]
     ]
-    encoded = [png for shard in shards for png in shard.png]
+    begins = np.cumsum([0, *(len(shard.png) for shard in shards)])
     animation = np.concatenate([shard.animation for shard in shards])
+
+    def encoded(row: int) -> bytes:
+        shard = int(np.searchsorted(begins, row, "right")) - 1
+        return shards[shard].png[row - int(begins[shard])]
+
     return _Pairs(
-        encoded=encoded.__getitem__,
+        encoded=encoded,
         controls=np.concatenate([shard.controls for shard in shards]),
         animation=animation,
         size=manifest["size"],
         test={
             "animation": np.isin(animation, manifest["test_animations"]),
-            "random": _at(manifest["test_frames"], len(encoded)),
+            "random": _at(manifest["test_frames"], len(animation)),
         },
     )
 

@@ -10,13 +10,14 @@ docs/dataset.md.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
+import struct
+import zipfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,7 +37,7 @@ TEST_SHARE = 0.2
 class Shard:
     """n pairs. png: encoded pictures; controls (n, 30) float32; animation (n,) int32; time (n,) float32."""
 
-    png: list[bytes]
+    png: Sequence[bytes]
     controls: NDArray[np.float32]
     animation: NDArray[np.int32]
     time: NDArray[np.float32]
@@ -64,19 +65,54 @@ def read_shard(path: Path, sha256: str, remake: str) -> Shard:
     """A shard of a finished set. ``NotFoundError`` with ``remake``, the command that mends the set, when it
     is missing or its bytes are not those of the checksum."""
     try:
-        content = path.read_bytes()
+        about = path.stat()
+        found = _sha256_of(path, about.st_size, about.st_mtime_ns)
     except OSError as error:
         raise NotFoundError(f"{path}: {error.strerror}; make it again: {remake}") from error
-    if hashlib.sha256(content).hexdigest() != sha256:
+    if found != sha256:
         raise NotFoundError(f"{path}: damaged (its sha256 is not the manifest's); make it again: {remake}")
-    data = np.load(io.BytesIO(content))
-    png = data["png"].tobytes()
-    return Shard(
-        png=[png[a:b] for a, b in pairwise(data["offset"])],
-        controls=data["controls"].reshape(-1, N_CONTROLS),
-        animation=data["animation"],
-        time=data["time"],
-    )
+    with np.load(path) as data:
+        return Shard(
+            png=PngFiles(path, data["offset"]),
+            controls=data["controls"].reshape(-1, N_CONTROLS),
+            animation=data["animation"],
+            time=data["time"],
+        )
+
+
+@cache
+def _sha256_of(path: Path, size: int, changed_ns: int) -> str:
+    """Once for every state of a file: a large set is opened for both sides of both divisions."""
+    return packs.sha256_of(path)
+
+
+class PngFiles(Sequence[bytes]):
+    """The PNG files of a shard, read when asked for: the paper's set does not fit into memory."""
+
+    def __init__(self, path: Path, offset: NDArray[np.int64]) -> None:
+        self._path, self._offset = path, offset + _begin_of(path, "png.npy")
+
+    def __len__(self) -> int:
+        return len(self._offset) - 1
+
+    def __getitem__(self, i: int) -> bytes:  # type: ignore[override]
+        if not 0 <= i < len(self):
+            raise IndexError(i)
+        begin, end = int(self._offset[i]), int(self._offset[i + 1])
+        with self._path.open("rb") as file:
+            file.seek(begin)
+            return file.read(end - begin)
+
+
+def _begin_of(path: Path, name: str) -> int:
+    """Where the numbers of a member of an uncompressed ``.npz`` begin in the file."""
+    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        file.seek(archive.getinfo(name).header_offset + 26)
+        name_length, extra_length = struct.unpack("<HH", file.read(4))
+        file.seek(name_length + extra_length, os.SEEK_CUR)
+        np.lib.format.read_magic(file)
+        np.lib.format.read_array_header_1_0(file)
+        return file.tell()
 
 
 def sha256_of(path: Path) -> str | None:
@@ -109,7 +145,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def command(folder: Path, manifest: dict[str, Any]) -> str:
     """What makes this set, and what makes a damaged shard of it again."""
-    names = ("pairs", "size", "seed", "scenes", "shard_pairs")
+    names = ["pairs", "size", "seed", "scenes", "shard_pairs"]
+    names += ["animations"] if manifest.get("animations") else []
     options = " ".join(f"--{name.replace('_', '-')} {manifest[name]}" for name in names)
     return f"python -m tools.dataset.make_dataset {options} --out {folder}"
 

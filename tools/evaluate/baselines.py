@@ -1,21 +1,25 @@
-"""The methods that the paper compares its mapping network with (Table 4), in the form that fits here.
+"""The methods that the paper compares its mapping network with (Tables 4 and 6), in the form that fits here.
 
-The project's specifications name the baselines and say no more about them. What follows is the plainest
-form of each; sizes and schedules are ours, chosen so that all of them together train in minutes.
+The paper names their forms; sizes, schedules and the numbers of classes are ours, chosen so that all of them
+together train in minutes.
 
 RC            random command: uniform in every control's range.
 RT            random training sample: the controls of a picture drawn from the training side.
-SBC           separate branches, classified: a small ResNet on the picture; every control has a branch of
-              its own that picks one of 21 equal bins of the control's range; the answer is the bin's middle.
-LMKC          landmarks to controls: an MLP (256, 256) from where the landmarks are in the picture, trained
-              with the mapping network's Huber loss.
-Smile         the form of Chen et al. 2021, "Smile Like You Mean It": a generative model draws the robot's
-              own picture for normalised landmarks, an inverse model reads the commands from that picture.
-              Here a decoder of landmarks to 32×32 grey pictures, and a small convolutional inverse model
-              that is trained on real pictures of that size.
-Coexpression  the inverse model of Hu et al. 2024, "Human-robot facial coexpression": an MLP from landmarks
-              to motor commands, both scaled to their range in the training data, mean squared error. Here
-              three hidden layers (512, 256, 128).
+SBC           Liu et al. 2024b: a branch a control, coarse classes. A small ResNet on the picture; every
+              control has a branch of its own that picks one of 5 equal classes of the control's range; the
+              answer is the class's middle.
+LMKC          Hu et al. 2024, landmarks in: an MLP (256, 256) from where the landmarks are in the picture,
+              trained with the mapping network's Huber loss.
+Smile         Chen et al. 2021: a generative model draws the robot's own picture for normalised landmarks, an
+              inverse model reads motor commands as classes from it, cross-entropy. Here a decoder of
+              landmarks to 32×32 grey pictures, and a small convolutional inverse model, trained on real
+              pictures of that size, with 21 classes a control.
+Coexpression  Hu et al. 2024: the inverse model on normalised 2-D landmarks. Every face is moved to its own
+              middle and scaled to its own size; an MLP (512, 256, 128) reads the commands, scaled to their
+              range, mean squared error.
+
+X2CNet-S, the paper's fourth, reads people and not robot pictures: it has no row in Table 4. It is a gear of a
+pack (docs/people.md).
 
 Landmarks are the 140 points that the default pack's single-stage network finds in the picture. It was
 trained on people and finds the virtual Ameca's face too (docs/evaluation.md); no method is told where the
@@ -27,6 +31,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -35,6 +40,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from tools.evaluate.baseline_fit import Task, fit
 from tools.train.mapping_pictures import Pairs, from_bytes, resized
 from x2c_edge.controls import HIGH, LOW, N_CONTROLS
 from x2c_edge.nets.single_stage import SingleStage, folded
@@ -42,7 +48,8 @@ from x2c_edge.nets.trunks import ResNetConfig
 from x2c_edge.packs import NetInput
 
 Array = NDArray[np.float64]
-BINS: Final = 21
+COARSE: Final = 5  # classes a control: SBC's
+FINE: Final = 21  # Smile's
 PICTURE: Final = 64  # side of what SBC sees
 DRAWN: Final = 32  # side of what Smile draws
 _BATCH: Final = 64
@@ -61,11 +68,13 @@ class Samples:
 
 @dataclass(frozen=True)
 class Effort:
-    """How long the learning baselines learn: passes over the training samples. seed: of everything."""
+    """How long the learning baselines learn: passes over the training samples. seed: of everything. keep: the
+    folder in which what is learnt lies while it is, to go on from after a kill."""
 
     picture_epochs: int = 15
     landmark_epochs: int = 60
     seed: int = 1
+    keep: Path | None = None
 
 
 Baseline = Callable[[Samples, Samples, Effort], Array]
@@ -108,17 +117,11 @@ def separate_branches(train: Samples, test: Samples, effort: Effort) -> Array:
     torch.manual_seed(effort.seed)
     trunk = ResNetConfig(stem=16, widths=(16, 32, 64, 128), blocks=(1, 1, 1, 1))
     branch = (nn.Conv1d(N_CONTROLS * trunk.features, N_CONTROLS * 32, 1, groups=N_CONTROLS), nn.ReLU())
-    out = nn.Conv1d(N_CONTROLS * 32, N_CONTROLS * BINS, 1, groups=N_CONTROLS)
+    out = nn.Conv1d(N_CONTROLS * 32, N_CONTROLS * COARSE, 1, groups=N_CONTROLS)
     net = nn.Sequential(trunk.build(), nn.Flatten(), _Repeat(N_CONTROLS), *branch, out, nn.Flatten())
-    share = (train.controls - LOW) / (HIGH - LOW)
-    bins = torch.from_numpy(np.clip((share * BINS).astype(np.int64), 0, BINS - 1))
-
-    def loss(logits: Tensor, wanted: Tensor) -> Tensor:
-        return F.cross_entropy(logits.unflatten(1, (N_CONTROLS, BINS)).transpose(1, 2), wanted)
-
-    _fit(net, loss, _pictures(train), bins, effort.picture_epochs, effort.seed)
-    chosen = _answers(net, _pictures(test)).reshape(-1, N_CONTROLS, BINS).argmax(2)
-    return LOW + (chosen + 0.5) / BINS * (HIGH - LOW)
+    task = Task("SBC", _class_loss(COARSE), effort.picture_epochs, effort)
+    fit(net, task, _pictures(train), _classes(train.controls, COARSE))
+    return _middles(_answers(net, _pictures(test)), COARSE)
 
 
 def landmarks_to_controls(train: Samples, test: Samples, effort: Effort) -> Array:
@@ -134,15 +137,18 @@ def landmarks_to_controls(train: Samples, test: Samples, effort: Effort) -> Arra
         return F.huber_loss(values, wanted, delta=_HUBER_DELTA)
 
     net = _mlp(flat.shape[1], 256, 256, N_CONTROLS)
-    targets = torch.from_numpy(train.controls)
-    _fit(net, loss, scaled(train), targets, effort.landmark_epochs, effort.seed)
+    fit(
+        net,
+        Task("LMKC", loss, effort.landmark_epochs, effort),
+        scaled(train),
+        torch.from_numpy(train.controls),
+    )
     return _answers(net, scaled(test))
 
 
 def smile(train: Samples, test: Samples, effort: Effort) -> Array:
     """Smile."""
     torch.manual_seed(effort.seed)
-    scaled = _range_scaler(train)
     generative = nn.Sequential(
         nn.Linear(train.points[0].size, 256), nn.ReLU(),
         nn.Linear(256, 64 * 16), nn.ReLU(), nn.Unflatten(1, (64, 4, 4)),
@@ -151,22 +157,22 @@ def smile(train: Samples, test: Samples, effort: Effort) -> Array:
     inverse = nn.Sequential(
         nn.Conv2d(1, 24, 3, 2, 1), nn.ReLU(), nn.Conv2d(24, 48, 3, 2, 1), nn.ReLU(),
         nn.Conv2d(48, 96, 3, 2, 1), nn.ReLU(), nn.Flatten(),
-        nn.Linear(96 * 16, 256), nn.ReLU(), nn.Linear(256, N_CONTROLS),
+        nn.Linear(96 * 16, 256), nn.ReLU(), nn.Linear(256, N_CONTROLS * FINE),
     )  # fmt: skip
-    drawn, commands = _small_grey(train), torch.from_numpy(_to_range(train.controls))
-    _fit(generative, F.l1_loss, scaled(train), drawn, effort.picture_epochs, effort.seed)
-    _fit(inverse, F.mse_loss, drawn, commands, effort.picture_epochs, effort.seed)
-    return _from_range(_answers(nn.Sequential(generative, inverse), scaled(test)))
+    drawn = _small_grey(train)
+    fit(generative, Task("Smile, generative", F.l1_loss, effort.picture_epochs, effort), _shape(train), drawn)
+    task = Task("Smile, inverse", _class_loss(FINE), effort.picture_epochs, effort)
+    fit(inverse, task, drawn, _classes(train.controls, FINE))
+    return _middles(_answers(nn.Sequential(generative, inverse), _shape(test)), FINE)
 
 
 def coexpression(train: Samples, test: Samples, effort: Effort) -> Array:
     """Coexpression."""
     torch.manual_seed(effort.seed)
-    scaled = _range_scaler(train)
     net = _mlp(train.points[0].size, 512, 256, 128, N_CONTROLS)
     commands = torch.from_numpy(_to_range(train.controls))
-    _fit(net, F.mse_loss, scaled(train), commands, effort.landmark_epochs, effort.seed)
-    return _from_range(_answers(net, scaled(test)))
+    fit(net, Task("Coexpression", F.mse_loss, effort.landmark_epochs, effort), _shape(train), commands)
+    return _from_range(_answers(net, _shape(test)))
 
 
 BASELINES: Final[dict[str, Baseline]] = {
@@ -211,11 +217,28 @@ def _small_grey(samples: Samples) -> Tensor:
     return F.avg_pool2d(x, PICTURE // DRAWN)
 
 
-def _range_scaler(train: Samples) -> Callable[[Samples], Tensor]:
-    """Landmark coordinates to 0..1 between the extremes of the training side."""
-    low, high = train.points.min(0), train.points.max(0)
-    width = np.maximum(high - low, 1e-4)
-    return lambda samples: torch.from_numpy(((samples.points - low) / width).reshape(len(samples.points), -1))
+def _shape(samples: Samples) -> Tensor:
+    """Normalised landmarks, (N, 2 L): each face in its own middle, its root mean square size 1."""
+    moved = samples.points - samples.points.mean(1, keepdims=True)
+    size = np.sqrt(np.square(moved).sum(2).mean(1))[:, None, None]
+    return torch.from_numpy((moved / np.maximum(size, 1e-4)).reshape(len(moved), -1))
+
+
+def _classes(controls: NDArray[np.float32], count: int) -> Tensor:
+    """(N, 30): in which of ``count`` equal parts of its range each control is."""
+    return torch.from_numpy(np.clip((_to_range(controls) * count).astype(np.int64), 0, count - 1))
+
+
+def _class_loss(count: int) -> Callable[[Tensor, Tensor], Tensor]:
+    def loss(logits: Tensor, wanted: Tensor) -> Tensor:
+        return F.cross_entropy(logits.unflatten(1, (N_CONTROLS, count)).transpose(1, 2), wanted)
+
+    return loss
+
+
+def _middles(logits: Array, count: int) -> Array:
+    """(N, 30): the middle of the likeliest class, paper units. logits: (N, 30 count)."""
+    return _from_range((logits.reshape(-1, N_CONTROLS, count).argmax(2) + 0.5) / count)
 
 
 def _to_range(controls: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -224,34 +247,6 @@ def _to_range(controls: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _from_range(values: Array) -> Array:
     return LOW + values * (HIGH - LOW)
-
-
-def _fit(
-    net: nn.Module,
-    loss_of: Callable[[Tensor, Tensor], Tensor],
-    inputs: Tensor,
-    targets: Tensor,
-    epochs: int,
-    seed: int,
-) -> None:
-    """AdamW, one cycle, batches of 64 (or of all, when there are fewer), in a seeded order."""
-    batch = min(_BATCH, len(inputs))
-    steps = epochs * (len(inputs) // batch)
-    optimiser = torch.optim.AdamW(net.parameters(), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
-    rng = np.random.default_rng(seed)
-    net.train()
-    for _ in range(epochs):
-        order = torch.from_numpy(rng.permutation(len(inputs)))
-        for begin in range(0, len(order) - batch + 1, batch):
-            rows = order[begin : begin + batch]
-            loss = loss_of(net(inputs[rows]), targets[rows])
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
-    net.eval()
 
 
 def _answers(net: nn.Module, inputs: Tensor) -> Array:

@@ -13,6 +13,7 @@ from x2c_edge.controls import CONTROLS, HIGH, INDEX, LOW, N_CONTROLS
 
 Array = NDArray[np.float64]
 _Z95 = 1.959963984540054
+STILL = 1e-4  # standard deviation below which a control does not move
 _GAZE = [INDEX["Gaze Target Phi"], INDEX["Gaze Target Theta"]]
 _LIDS = [INDEX["Eyelid Upper Left"], INDEX["Eyelid Upper Right"]]
 
@@ -45,13 +46,15 @@ class Errors:
     sample: of each picture's mean absolute error over the 30 controls, paper units. group_sem: standard
     error of the same mean when all frames of an animation count as one draw (they look alike); nan where the
     set has no animations. published: the metric of the published code, with each control's range stretched
-    to [-1, 1] and no error of gaze while both upper lids are below 0. control: (30,) mean absolute errors,
-    paper units.
+    to [-1, 1] and no error of gaze while both upper lids are below 0. per_spread: mean absolute error with
+    each control in units of its own standard deviation on this test set (``paper_units``), over the controls
+    that have one. control: (30,) mean absolute errors, paper units.
     """
 
     sample: Mean
     group_sem: float
     published: float
+    per_spread: float
     control: Array
 
     @property
@@ -73,6 +76,7 @@ class Errors:
             "ci95": [round(low, 5), round(high, 5)],
             "sem_by_animation": None if math.isnan(self.group_sem) else round(self.group_sem, 6),
             "published_metric": round(self.published, 5),
+            "per_spread": round(self.per_spread, 5),
             "mae_by_control": {c.name: round(float(self.control[c.index]), 5) for c in CONTROLS},
         }
 
@@ -91,10 +95,13 @@ def errors_of(
     scaled = 2 * error / (HIGH - LOW)
     hidden = (wanted[:, _LIDS] < 0).all(1)
     scaled[np.ix_(hidden, _GAZE)] = 0
+    deviation = np.asarray(wanted, np.float64).std(0)
+    moves = deviation > STILL
     return Errors(
         mean_of(sample),
         clustered_sem(sample, animation) if known and animation is not None else math.nan,
         float(scaled.mean()),
+        float((error[:, moves].mean(0) / deviation[moves]).mean()) if moves.any() else math.nan,
         error.mean(0),
     )
 

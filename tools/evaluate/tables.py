@@ -8,7 +8,8 @@ Table 4 sets ours (a trained .json, or a pack's mapping network) beside those of
 are trained here on the training side. Table 5 has a row for every trained .json that --trunk names.
 MAE: mean over pictures of the mean absolute error over the 30 controls, paper units. SD, SEM and 95 % CI
 are over pictures, as in the paper; frames of one animation look alike, so a second interval counts every
-animation as one draw.
+animation as one draw. Beside them stands the error per spread, the unit that the paper's RC and RT fit
+(``paper_units``), and the paper's own figure. A run that was killed goes on from --keep.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ from tools.dataset.pair_shards import written_beside
 from tools.evaluate.baselines import BASELINES, Effort, samples_of
 from tools.evaluate.mapping_errors import Errors, errors_of
 from tools.evaluate.mapping_plot import write_errors_plot
+from tools.evaluate.paper_units import TABLE_4, TABLE_5
 from tools.evaluate.single_stage import load_net
 from tools.train.mapping_file import load_trained
 from tools.train.mapping_pictures import Pairs, SomePairs, spread
@@ -43,7 +45,10 @@ from x2c_edge.controls import CONTROLS
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.nets.arch import opened
 
-HEADER = ("method", "MAE", "SD", "SEM", "95 % CI", "95 % CI by animation", "published metric")
+HEADER = (
+    "method", "MAE", "SD", "SEM", "95 % CI", "95 % CI by animation", "published metric", "per spread",
+    "paper's MAE",
+)  # fmt: skip
 
 
 def main(
@@ -62,6 +67,7 @@ def main(
     plot: Path | None = typer.Option(None, help="draw the errors of every control"),
     write: Path | None = typer.Option(None, help="put the tables into this Markdown page"),
     json_out: Path | None = typer.Option(None, "--json", help="write all figures"),
+    keep: Path = typer.Option(Path("build/baselines"), help="what a killed run of baselines goes on from"),
     seed: int = 1,
 ) -> None:
     """Evaluate and print."""
@@ -92,9 +98,11 @@ def main(
             )
         trunks = {path: errors(predict(t.net, t.picture, some, device=device)) for path, t in files.items()}
         if names:
-            work = Effort(max(1, round(15 * effort)), max(1, round(60 * effort)), seed)
+            work = Effort(max(1, round(15 * effort)), max(1, round(60 * effort)), seed, keep)
             results |= _baselines(names, train, test, rows, limit_train, landmarks, work, errors)
         _report(data, division, results, trunks, files, len(train), write)
+        for file in keep.glob("*.pt"):
+            file.unlink()
         if plot and results:
             write_errors_plot(plot, results, "Error of each control on test pictures")
         if json_out:
@@ -130,15 +138,16 @@ def _check_division(path: Path, trained: Trained, division: str) -> None:
         )
 
 
-def table_row(name: str, errors: Errors) -> list[str]:
-    """A row under ``HEADER``."""
+def table_row(name: str, errors: Errors, theirs: float | None = None) -> list[str]:
+    """A row under ``HEADER``. theirs: the paper's mean absolute error, where it has one."""
     sample = errors.sample
     low, high = sample.ci95
     by_animation = "–"
     if not np.isnan(errors.group_sem):
         by_animation = f"{errors.group_ci95[0]:.4f} to {errors.group_ci95[1]:.4f}"
     figures = [f"{sample.mean:.4f}", f"{sample.sd:.4f}", f"{sample.sem:.5f}", f"{low:.4f} to {high:.4f}"]
-    return [name, *figures, by_animation, f"{errors.published:.4f}"]
+    paper = "–" if theirs is None else f"{theirs:.4f}"
+    return [name, *figures, by_animation, f"{errors.published:.4f}", f"{errors.per_spread:.3f}", paper]
 
 
 def _baselines(
@@ -174,32 +183,40 @@ def _report(
     learnt_from: int,
     page: Path | None,
 ) -> None:
-    parts = []
+    parts = {}
     if results:
-        tested = next(iter(results.values())).sample.n
-        parts.append(
-            f"Tested on {tested} pictures of {data.name}, divided by {division}; {learnt_from} pictures are "
-            f"on the training side. {common.machine()}.\n\n"
-            + common.markdown_table(HEADER, [table_row(name, e) for name, e in results.items()])
+        table = [table_row(name, e, TABLE_4.get(name)) for name, e in results.items()]
+        parts["mapping"] = f"{tested(data, division, results, learnt_from)}\n\n" + common.markdown_table(
+            HEADER, table
         )
         learnt = {name: e for name, e in results.items() if name not in ("RC", "RT")}
         if learnt:
             rows = [[c.name, *(f"{e.control[c.index]:.4f}" for e in learnt.values())] for c in CONTROLS]
-            parts.append("Per control:\n\n" + common.markdown_table(("control", *learnt), rows))
+            parts["mapping"] += "\nPer control:\n\n" + common.markdown_table(("control", *learnt), rows)
     if trunks:
         rows = []
         for path, errors in trunks.items():
             net = files[path].net
             count = sum(p.numel() for p in net.parameters())
-            about = f"{trunk_name(net.config.trunk)} ({count / 1e6:.2f} M, {files[path].picture.size} pixels)"
-            rows.append(table_row(about, errors))
-        parts.append(
-            "By feature extractor:\n\n" + common.markdown_table(("feature extractor", *HEADER[1:]), rows)
+            name = trunk_name(net.config.trunk)
+            about = f"{name} ({count / 1e6:.2f} M, {files[path].picture.size} pixels)"
+            rows.append(table_row(about, errors, TABLE_5.get(name)))
+        parts["trunks"] = f"{tested(data, division, trunks, learnt_from)}\n\n" + common.markdown_table(
+            ("feature extractor", *HEADER[1:]), rows
         )
-    text = "\n".join(parts)
-    print(text)
+    print("\n".join(parts.values()))
     if page is not None:
-        common.replace_section(page, "mapping", f"`{_command()}`\n\n{text}")
+        for section, text in parts.items():
+            common.replace_section(page, section, f"`{_command()}`\n\n{text}")
+
+
+def tested(data: Path, division: str, results: Mapping[Any, Errors], learnt_from: int) -> str:
+    """What a table's figures are from."""
+    count = next(iter(results.values())).sample.n
+    return (
+        f"Tested on {count} pictures of {data.name}, divided by {division}; {learnt_from} pictures are "
+        f"on the training side. {common.machine()}."
+    )
 
 
 def _write_json(

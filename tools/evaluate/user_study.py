@@ -4,17 +4,17 @@
     python -m tools.evaluate.user_study report ratings-ann.csv ratings-bo.csv
 
 PAIRS_FOLDER holds ``human/`` and one folder a method (``ours/``, ``baseline/``, ...), with pictures of the
-same file names (.png, .jpg). The sheet is one HTML file that needs no network: it shows the human and the
-robot side by side and asks for a rating from 1 (another expression) to 5 (the same expression), and, when
-there are two methods or more, for the better one of two. Order and sides are shuffled by the seed; give every
-rater another one. It works with the mouse or the keyboard alone and keeps answers in the browser until they
-are saved as CSV.
+same file names (.png, .jpg). The sheet is one HTML file that needs no network. As in the paper's study it
+shows one human and one robot and asks for a rating from 1 (does not match at all) to 5 (closely matches);
+then, when there are two methods or more, the robots of all methods side by side and asks for the most
+realistic one. With --pairwise it asks for the better one of every two methods instead. Order and sides are
+shuffled by the seed; give every rater another one. It works with the mouse or the keyboard alone and keeps
+answers in the browser until they are saved as CSV.
 
-AUR is taken as the average user rating, 1 to 5: the project's specifications do not define it, and
-published accounts of VividFace (arXiv 2602.07506) give AUR values between 4 and 5. Beside it stands the share
-of ratings of 4 or 5, "same expression". Preference: how often each of two methods was chosen, Wilson's 95 %
-interval of the share, and the two-sided exact binomial test against one half; "no difference" is counted
-apart.
+AUR, the average user rating: a rater's mean over the samples, then the mean over raters. Beside it stands the
+share of ratings of 4 or 5, "same expression". Preference: each method's share of the picks with Wilson's
+95 % interval. Pairwise: how often each of two methods was chosen, Wilson's interval of the share, and the
+two-sided exact binomial test against one half; "no difference" is counted apart.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from x2c_edge.errors import BadArgumentError, NotFoundError
 
 COLUMNS = ("rater", "kind", "picture", "left", "right", "answer")
 HUMAN = "human"
+BESIDE = "|"  # between the methods of a pick
 _TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 _RATINGS = ("1", "2", "3", "4", "5")
 _CHOICES = ("left", "right", "same")
@@ -51,8 +52,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, rich
 
 @dataclass(frozen=True)
 class Answer:
-    """One line of a CSV. kind "rating": left is the method, answer 1 to 5. kind "preference": left and right
-    are the methods on each side, answer left, right or same."""
+    """One line of a CSV. kind "rating": left is the method, answer 1 to 5. kind "pick": left are all methods
+    in the order shown, joined by "|", answer the one that was picked. kind "preference": left and right are
+    the methods on each side, answer left, right or same."""
 
     rater: str
     kind: str
@@ -129,8 +131,8 @@ def distinct(answers: Sequence[Answer]) -> list[Answer]:
     """The last answer of each rater to each question: a file given twice, or saved again, counts once."""
     last = {}
     for a in answers:
-        sides = (a.left, a.right) if a.kind == "rating" else tuple(sorted((a.left, a.right)))
-        last[(a.rater, a.kind, a.picture, sides)] = a
+        sides = sorted((*a.left.split(BESIDE), a.right))
+        last[(a.rater, a.kind, a.picture, *sides)] = a
     return list(last.values())
 
 
@@ -147,8 +149,29 @@ def preferences(answers: Sequence[Answer]) -> list[Preference]:
     return [Preference(*methods, *counted) for methods, counted in sorted(counts.items())]
 
 
+def aur(answers: Sequence[Answer], method: str) -> float:
+    """The average user rating: over the samples of each rater, then over raters."""
+    by_rater: dict[str, list[int]] = {}
+    for a in answers:
+        if a.kind == "rating" and a.left == method:
+            by_rater.setdefault(a.rater, []).append(int(a.answer))
+    return float(np.mean([np.mean(ratings) for ratings in by_rater.values()]))
+
+
+def picks(answers: Sequence[Answer]) -> dict[str, tuple[int, int]]:
+    """How often each method was picked, and how often it was among those shown."""
+    counts: dict[str, list[int]] = {}
+    for a in answers:
+        if a.kind == "pick":
+            for method in a.left.split(BESIDE):
+                counted = counts.setdefault(method, [0, 0])
+                counted[0] += method == a.answer
+                counted[1] += 1
+    return {method: (picked, shown) for method, (picked, shown) in counts.items()}
+
+
 def report_text(answers: Sequence[Answer]) -> str:
-    """Both tables as Markdown."""
+    """All tables as Markdown."""
     parts = [f"Answers: {len(answers)}; raters: {len({a.rater for a in answers})}.\n"]
     by_method: dict[str, list[int]] = {}
     for a in answers:
@@ -156,14 +179,22 @@ def report_text(answers: Sequence[Answer]) -> str:
             by_method.setdefault(a.left, []).append(int(a.answer))
     if by_method:
         rows = []
-        for method, ratings in sorted(by_method.items(), key=lambda item: -float(np.mean(item[1]))):
+        for method, ratings in sorted(by_method.items(), key=lambda item: -aur(answers, item[0])):
             m, same = mean_of(np.array(ratings, np.float64)), sum(r >= _SAME_FROM for r in ratings)
             low, high = wilson(same, m.n)
             agree = f"{same / m.n:.0%} ({low:.0%} to {high:.0%})"
             interval = f"{m.ci95[0]:.2f} to {m.ci95[1]:.2f}"
-            rows.append([method, f"{m.n}", f"{m.mean:.2f}", f"{m.sd:.2f}", f"{m.sem:.3f}", interval, agree])
+            figures = [f"{m.n}", f"{aur(answers, method):.2f}", f"{m.sd:.2f}", f"{m.sem:.3f}"]
+            rows.append([method, *figures, interval, agree])
         head = ("method", "ratings", "AUR", "SD", "SEM", "95 % CI", "same expression (95 % CI)")
         parts.append(markdown_table(head, rows))
+    picked = sorted(picks(answers).items(), key=lambda item: -item[1][0] / item[1][1])
+    if picked:
+        rows = []
+        for method, (count, shown) in picked:
+            low, high = wilson(count, shown)
+            rows.append([method, f"{count}", f"{shown}", f"{count / shown:.1%}", f"{low:.1%} to {high:.1%}"])
+        parts.append(markdown_table(("preference", "picked", "of", "share", "95 % CI"), rows))
     compared = preferences(answers)
     if compared:
         rows = []
@@ -172,15 +203,18 @@ def report_text(answers: Sequence[Answer]) -> str:
             share = f"{p.share:.0%}" if p.wins + p.losses else "–"
             figures = [f"{p.wins}", f"{p.losses}", f"{p.same}", share, f"{low:.0%} to {high:.0%}"]
             rows.append([f"{p.first} before {p.second}", *figures, f"{p.p_value:.2g}"])
-        head = ("preference", "chosen", "other chosen", "no difference", "share", "95 % CI", "p")
+        head = ("of two", "chosen", "other chosen", "no difference", "share", "95 % CI", "p")
         parts.append(markdown_table(head, rows))
     return "\n".join(parts)
 
 
-def questions(folder: Path, seed: int) -> tuple[list[dict[str, object]], dict[str, str]]:
+def questions(
+    folder: Path, seed: int, pairwise: bool = False
+) -> tuple[list[dict[str, object]], dict[str, str]]:
     """The sheet's questions in a shuffled order, and its pictures as data URIs by "method/name".
 
-    NotFoundError when a folder or a picture is missing.
+    BadArgumentError for a method that cannot be told from others in a CSV, NotFoundError when a folder or a
+    picture is missing.
     """
     if not (folder / HUMAN).is_dir():
         raise NotFoundError(f"{folder / HUMAN}: no such folder; put the human pictures there")
@@ -189,6 +223,9 @@ def questions(folder: Path, seed: int) -> tuple[list[dict[str, object]], dict[st
     if not names or not methods:
         what = f"{folder / HUMAN}: no pictures" if not names else f"{folder}: no folder of a method"
         raise NotFoundError(f"{what}; give human/NAME.png and METHOD/NAME.png")
+    for method in methods:
+        if BESIDE in method:
+            raise BadArgumentError(f"{folder / method}: '{BESIDE}' separates methods; give it another name")
     pictures = {}
     for place in (HUMAN, *methods):
         for name in names:
@@ -205,16 +242,19 @@ def questions(folder: Path, seed: int) -> tuple[list[dict[str, object]], dict[st
     ]
     choices: list[dict[str, object]] = []
     for name in names:
-        for pair in combinations(methods, 2):
+        for pair in combinations(methods, 2) if pairwise else ():
             left, right = pair if rng.random() < 0.5 else pair[::-1]
             choices.append({"kind": "preference", "picture": name, "left": left, "right": right})
+        if not pairwise and len(methods) > 1:
+            shown = BESIDE.join(methods[i] for i in rng.permutation(len(methods)))
+            choices.append({"kind": "pick", "picture": name, "left": shown, "right": ""})
     # All ratings come first: comparing two robots would colour what is said about one.
     return [part[i] for part in (ratings, choices) for i in rng.permutation(len(part))], pictures
 
 
-def sheet_html(folder: Path, seed: int) -> str:
+def sheet_html(folder: Path, seed: int, pairwise: bool = False) -> str:
     """The rating sheet as one page."""
-    asked, pictures = questions(folder, seed)
+    asked, pictures = questions(folder, seed, pairwise)
     template = Path(__file__).with_name("user_study_sheet.html").read_text(encoding="utf-8")
     content = {"seed": seed, "study": folder.resolve().name, "questions": asked, "pictures": pictures}
     return template.replace("/*CONTENT*/null", json.dumps(content).replace("<", "\\u003c"))
@@ -225,10 +265,11 @@ def sheet(
     folder: Annotated[Path, typer.Argument(help="human/ and a folder for each method")],
     out: Path = typer.Option(Path("sheet.html"), help="the HTML file to write"),
     seed: int = typer.Option(1, help="order and sides; another one for every rater"),
+    pairwise: bool = typer.Option(False, help="ask for the better of two instead of the best of all"),
 ) -> None:
     """Write a rating sheet."""
     with user_errors():
-        text = sheet_html(folder, seed)
+        text = sheet_html(folder, seed, pairwise)
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
             with written_beside(out) as file:
@@ -263,9 +304,10 @@ def _answer(where: str, head: Sequence[str], row: Sequence[str]) -> Answer:
         )
     fields = {name: value.strip() for name, value in zip(head, row, strict=True)}
     answer = Answer(**{name: fields[name] for name in COLUMNS})
-    known = {"rating": _RATINGS, "preference": _CHOICES}.get(answer.kind)
+    shown = tuple(answer.left.split(BESIDE))
+    known = {"rating": _RATINGS, "preference": _CHOICES, "pick": shown}.get(answer.kind)
     if known is None:
-        raise BadArgumentError(f"{where}: kind '{answer.kind}': rating or preference")
+        raise BadArgumentError(f"{where}: kind '{answer.kind}': rating, pick or preference")
     if answer.answer not in known:
         raise BadArgumentError(
             f"{where}: answer '{answer.answer}' to a {answer.kind}: one of {', '.join(known)}"

@@ -34,7 +34,9 @@ from tools.train.mapping_file import load_trained, save_trained
 from tools.train.mapping_pictures import Pairs, SomePairs, in_memory, spread
 from tools.train.mapping_recipe import Recipe, trunk_of
 from tools.train.mapping_training import Machine, Trained, machine_here, predict, train
+from tools.train.torchvision_weights import read_trunk
 from x2c_edge.errors import BadArgumentError
+from x2c_edge.nets.mapping import TrunkConfig
 from x2c_edge.nets.trunks import ResNetConfig
 
 _IN_MEMORY_BYTES = 3 << 30
@@ -58,7 +60,9 @@ def main(
     augment: bool = typer.Option(True, help="vary colour, place and sharpness a little"),
     division: str = typer.Option("animation", help="animation or random"),
     limit: int | None = typer.Option(None, min=1, help="at most so many training pairs, evenly spread"),
-    init: Path | None = typer.Option(None, help="begin with the weights of this trained .json"),
+    init: Path | None = typer.Option(
+        None, help="begin with this trained .json, or with torchvision's weights of the trunk (.pth)"
+    ),
     device: str = typer.Option("cpu", help="cpu or cuda"),
     precision: str = typer.Option("auto", help="auto, bf16 or fp32"),
     workers: int = typer.Option(0, min=0, help="processes that read pictures when they stay on disk"),
@@ -90,7 +94,7 @@ def main(
                 seed=seed,
                 loss=loss,  # type: ignore[arg-type]
             )
-            start = load_trained(init).net.state_dict() if init else None
+            start = _start(init, trunk, sized) if init else None
             place = machine_here(device, precision, workers)  # type: ignore[arg-type]
             whole = PairDataset(data, "train", division)  # type: ignore[arg-type]
             some = spread(len(whole), limit)
@@ -123,6 +127,12 @@ def _finish(trained: Trained, data: Path, division: str, out: Path, place: Machi
         f"{out}: MAE {errors.sample.mean:.4f} ({low:.4f} to {high:.4f}) on {errors.sample.n} test pictures, "
         f"worst {errors.worst} {errors.control.max():.4f}"
     )
+
+
+def _start(init: Path, kind: str, trunk: TrunkConfig) -> dict[str, torch.Tensor]:
+    if init.suffix == ".json":
+        return load_trained(init).net.state_dict()
+    return read_trunk(init, kind, trunk)
 
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:

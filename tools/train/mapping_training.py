@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Literal
 
 import numpy as np
@@ -22,12 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F  # noqa: N812
 
-from tools.dataset.pair_shards import written_beside
+from tools.train.mapping_checkpoint import resume, save_checkpoint
 from tools.train.mapping_pictures import Pairs, augmented, from_bytes, normalised, resized, statistics
 from tools.train.mapping_recipe import Recipe
+from tools.train.torchvision_weights import TRUNK
 from tools.train.training_step import has_bfloat16, laid_out, layout_of, mixed_precision
 from x2c_edge.controls import from_robot
-from x2c_edge.errors import BadArgumentError, NotFoundError, UserError
+from x2c_edge.errors import BadArgumentError, UserError
 from x2c_edge.nets.arch import folded
 from x2c_edge.nets.look_trunk import LookTwiceTrunk
 from x2c_edge.nets.mapping import MappingNetwork
@@ -35,6 +35,7 @@ from x2c_edge.packs import NetInput
 
 Precision = Literal["auto", "bf16", "fp32"]
 _SAY_EVERY_S = 10.0
+KEEP_EVERY_S = 120.0  # an epoch of a large set takes hours on a CPU
 _SPREAD_BETA = 0.2  # the errors that count are smaller than a control's spread by then
 _POINT_UNIT = 0.03  # half picture sides
 
@@ -100,9 +101,10 @@ def train(
     twins: pictures of the same length whose picture i shows what picture i of ``pairs`` shows (another
     renderer's, the generator's own): their features are drawn together (cosine term) and both are read.
     looks: (N, 5, 2), where in the pictures a trunk that looks twice has to look (``look_points``).
-    checkpoint: written after every epoch; one of the same recipe is gone on from. start: weights to begin
-    with. BadArgumentError for fewer pairs than a batch, a batch that the processes cannot share, twins or
-    looks that are not as many, a trunk that looks twice and is not told where, or a checkpoint of another
+    checkpoint: written after every epoch and every few minutes; one of the same recipe is gone on from.
+    start: weights to begin with, of the whole net or of its feature extractor alone. BadArgumentError for
+    fewer pairs than a batch, a batch that the processes cannot share, twins or looks that are not as many, a
+    trunk that looks twice and is not told where, or a checkpoint of another
     recipe; UserError when the loss is no number any more.
     """
     machine = machine or Machine()
@@ -116,7 +118,7 @@ def train(
     net = laid_out(_new_net(recipe, pairs, spread, start).to(machine.device))
     layout = layout_of(net)
     optimiser = torch.optim.AdamW(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
-    first = _resume(checkpoint, recipe, machine.device, net, optimiser) if checkpoint else 0
+    first = resume(checkpoint, recipe, machine.device, net, optimiser) if checkpoint else 0
     _agree_on(first, machine)
     if first and machine.rank == 0:
         say(f"going on from step {first} of {steps} in {checkpoint}")
@@ -125,7 +127,7 @@ def train(
         model = nn.parallel.DistributedDataParallel(model)
     model.train()
     batches = _batches(recipe, pairs, twins, looks, machine, first, steps, steps_per_epoch)
-    begun = said = time.monotonic()
+    begun = said = kept = time.monotonic()
     for step, (images, controls, places) in enumerate(batches, first + 1):
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate_at(step / steps)
@@ -154,8 +156,9 @@ def train(
                     f"step {step}/{steps}  loss {loss.item():.5f}  {rate * recipe.batch:.0f} pictures/s  "
                     f"{left / 60:.1f} min left"
                 )
-            if checkpoint and (step % steps_per_epoch == 0):
-                _save(checkpoint, recipe, net, optimiser, step)
+            if checkpoint and (step % steps_per_epoch == 0 or time.monotonic() - kept > KEEP_EVERY_S):
+                kept = time.monotonic()
+                save_checkpoint(checkpoint, recipe, net, optimiser, step)
     net = net.cpu().eval().requires_grad_(False)
     spread.put_back(net)
     return Trained(net, picture, recipe.to_json())
@@ -282,13 +285,15 @@ def _new_net(
         last.weight.mul_(0.1)
         last.bias.copy_(spread.taken_out(torch.from_numpy(np.asarray(pairs.controls.mean(0)))))
     if start is not None:
+        headless = bool(start) and all(name.startswith(TRUNK) for name in start)
         try:
-            net.load_state_dict(dict(start))
+            net.load_state_dict({**(net.state_dict() if headless else {}), **start})
         except RuntimeError:
             raise BadArgumentError(
                 "the weights to start from are of another net; give the same sizes"
             ) from None
-        spread.take_out(net)
+        if not headless:
+            spread.take_out(net)
     return net
 
 
@@ -368,46 +373,3 @@ def _batches(
 
 def _number(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def _save(
-    path: Path, recipe: Recipe, net: MappingNetwork, optimiser: torch.optim.Optimizer, step: int
-) -> None:
-    content = {
-        "recipe": recipe.to_json(),
-        "step": step,
-        "net": net.state_dict(),
-        "optimiser": optimiser.state_dict(),
-    }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with written_beside(path) as file:
-            torch.save(content, file)
-    except OSError as error:
-        raise NotFoundError(
-            f"{path}: cannot write the checkpoint ({error.strerror}); make room or give another --out"
-        ) from None
-
-
-def _resume(
-    path: Path, recipe: Recipe, device: str, net: MappingNetwork, optimiser: torch.optim.Optimizer
-) -> int:
-    """Steps that are done already."""
-    if not path.exists():
-        return 0
-    try:
-        content = torch.load(path, map_location=device, weights_only=True)
-        known, step = content["recipe"], int(content["step"])
-    except (RuntimeError, OSError, EOFError, KeyError, ValueError, TypeError, UnpicklingError) as error:
-        raise NotFoundError(
-            f"{path}: not a checkpoint of this tool ({type(error).__name__}); delete it to begin again"
-        ) from None
-    if known != recipe.to_json():
-        mine = recipe.to_json()
-        other = ", ".join(key for key in mine if known.get(key) != mine[key])
-        raise BadArgumentError(
-            f"{path}: a checkpoint of other settings ({other}); delete it or give another --out"
-        )
-    net.load_state_dict(content["net"])
-    optimiser.load_state_dict(content["optimiser"])
-    return step
