@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from collections import OrderedDict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 
 from tools.train.one_net import write_with
 from x2c_edge.convert.checkpoints import import_pack
-from x2c_edge.nets import arch
+from x2c_edge.nets import arch, engine_nets
 from x2c_edge.nets.appearance import AppearanceConfig
 from x2c_edge.nets.direct import DirectConfig, DirectNetwork
 from x2c_edge.nets.generator import GeneratorConfig
@@ -24,7 +25,7 @@ from x2c_edge.nets.motion_extractor import MotionConfig
 from x2c_edge.nets.published import Sizes
 from x2c_edge.nets.stitching import EYE, LIP, KeypointMlp
 from x2c_edge.nets.trunks import ResNetConfig
-from x2c_edge.nets.warping import WarpingConfig
+from x2c_edge.nets.warping import DenseMotionConfig, WarpingConfig
 from x2c_edge.packs import Pack
 
 PICTURE = 64
@@ -129,11 +130,8 @@ def two_stage_pack(folder: Path, states: dict[str, dict[str, torch.Tensor]], tra
 def with_direct(pack: Pack, seed: int = 2) -> Pack:
     """A copy beside a small two-stage pack, with a random net for the direct gear."""
     torch.manual_seed(seed)
-    net = DirectNetwork(
-        DirectConfig(
-            channels=8, depth=4, compressed=2, base=8, cap=32, levels=2, last=8, side=16, widths=(16, 16),
-            hidden=16,
-        )
-    ).eval()  # fmt: skip
+    sizes = {f.name: pack.nets["warping"].config[f.name] for f in fields(DenseMotionConfig)}
+    side = engine_nets.volume_shape(pack.files["source"].file)[-1]
+    net = DirectNetwork(DirectConfig(**(sizes | {"last": 8}), side=side, widths=(16, 16), hidden=16)).eval()
     out = pack.path.with_name(f"{pack.path.name}-direct")
     return write_with(out, pack, "direct", "direct", net, "a test", options={"angle_unit": "radian"})

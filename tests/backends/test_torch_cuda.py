@@ -24,7 +24,8 @@ from x2c_edge.face.crop_geometry import affine_from_box
 from x2c_edge.face.follow import FaceFollower
 from x2c_edge.frames import FaceCrop, Frame
 from x2c_edge.nets.landmarks import LANDMARK_IDS
-from x2c_edge.pipelines import tracker, two_stage
+from x2c_edge.pipelines import motion_pipeline, tracker, two_stage
+from x2c_edge.pipelines.direct import DirectPipeline
 from x2c_edge.pipelines.reference import Reference
 from x2c_edge.pipelines.two_stage import TwoStagePipeline
 
@@ -85,15 +86,29 @@ def _pooling(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_controls_are_the_cpu_s(pack, crops, monkeypatch, half: bool, tolerance: float):
     expected = controls(TwoStagePipeline(pack, TorchBackend(1)), crops)
     cuda, torch_cuda = FakeCuda(immediate=True), OnCpu()
-    for module in (tracker, two_stage):
+    for module in (tracker, motion_pipeline, two_stage):
         monkeypatch.setattr(module, "_kernels", cuda)
     backend = TorchCudaBackend(CARD, half=half, torch_cuda=torch_cuda)
     pipeline = TwoStagePipeline(pack, backend)
-    assert (pipeline._front.dtype == np.float16) == half
-    assert pipeline._heads.dtype == pipeline._raw.dtype == pipeline._pair.dtype == np.float32
+    assert (pipeline.front.dtype == np.float16) == half
+    assert pipeline.heads.dtype == pipeline._raw.dtype == pipeline._pair.dtype == np.float32
     np.testing.assert_allclose(controls(pipeline, crops), expected, atol=tolerance, rtol=0)
     assert torch_cuda.captures == 1
     assert backend.device == f"card, PyTorch {'fp16' if half else 'fp32'}"
+
+
+@pytest.mark.parametrize(("half", "tolerance"), [(True, 0.03), (False, 2e-4)], ids=["fp16", "fp32"])
+def test_the_direct_gear_s_controls_are_the_cpu_s(pack, crops, monkeypatch, half: bool, tolerance: float):
+    made = files.with_direct(pack)
+    expected = controls(DirectPipeline(made, TorchBackend(1)), crops)
+    cuda, torch_cuda = FakeCuda(immediate=True), OnCpu()
+    for module in (tracker, motion_pipeline, two_stage):
+        monkeypatch.setattr(module, "_kernels", cuda)
+    pipeline = DirectPipeline(made, TorchCudaBackend(CARD, half=half, torch_cuda=torch_cuda))
+    assert (pipeline.warped.dtype == np.float16) == half
+    assert pipeline.deformation.dtype == np.float32
+    np.testing.assert_allclose(controls(pipeline, crops), expected, atol=tolerance, rtol=0)
+    assert torch_cuda.captures == 1
 
 
 @pytest.mark.slow  # half precision on a CPU: 25 s
@@ -107,7 +122,7 @@ def test_the_default_pack_in_fp16(real_pack: str, portrait: np.ndarray, monkeypa
     assert on_cpu.measure(crop).presence > 0.9
     expected = controls(on_cpu, [crop])
     cuda = FakeCuda(immediate=True)
-    for module in (tracker, two_stage):
+    for module in (tracker, motion_pipeline, two_stage):
         monkeypatch.setattr(module, "_kernels", cuda)
     pipeline = TwoStagePipeline(found, TorchCudaBackend(CARD, half=True, torch_cuda=OnCpu()))
     assert pipeline._face.dtype == pipeline._picture.dtype == np.float32

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.fake_cuda import FakeCuda, at
+from tests.published_files import with_direct
 from x2c_edge import packs
 from x2c_edge.backends.cuda_device import CudaDevice
 from x2c_edge.backends.device_layer import DeviceArray
@@ -28,7 +29,8 @@ from x2c_edge.convert.rehearsal import crops_of, pipeline_of, rehearse
 from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import FaceCrop
 from x2c_edge.packs import Pack
-from x2c_edge.pipelines import tracker, two_stage
+from x2c_edge.pipelines import motion_pipeline, tracker, two_stage
+from x2c_edge.pipelines.direct import DirectPipeline
 
 BOARD = CudaDevice("board", "8.7", integrated=True, memory_bytes=1 << 33)
 CARD = CudaDevice("card", "8.6", integrated=False, memory_bytes=1 << 33)
@@ -133,7 +135,7 @@ def on_device(monkeypatch: pytest.MonkeyPatch):
         per_step: bool = False,
         made_by: Callable[..., Any] = pipeline_of,
     ) -> Any:
-        for module in (tracker, two_stage):
+        for module in (tracker, motion_pipeline, two_stage):
             monkeypatch.setattr(module, "_kernels", cuda)
         files = plans(pack, precision)
         backend = TensorRTBackend(files, device, tensorrt(cuda), per_step=per_step, layer=cuda.layer())
@@ -178,6 +180,25 @@ def test_a_frame_is_one_launch_and_one_wait(
     assert cuda.allocations == before
     steps = [s for s in STEPS if device is CARD or s != "copy in"]  # a board reads frames where they are
     assert cuda.log == len(crops) * ["launch", *steps, "wait"]
+
+
+DIRECT_STEPS = [*STEPS[: STEPS.index("warp_volume") + 1], "run", "copy out"]
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "tolerance"), [(BOARD, "fp16", 0.02), (CARD, "fp32", 1e-4)], ids=["board", "card"]
+)
+def test_the_direct_gear_is_one_launch_and_one_wait(
+    two_stage_pack, crops, on_device, device, precision: str, tolerance: float
+):
+    pack, cuda = with_direct(two_stage_pack), FakeCuda()
+    expected = rehearse(DirectPipeline(pack, TorchBackend(1)), crops)
+    pipeline = on_device(pack, cuda, device, precision, made_by=DirectPipeline)
+    np.testing.assert_allclose(rehearse(pipeline, crops), expected, atol=tolerance, rtol=0)
+    cuda.log.clear()
+    pipeline.measure(crops[0])
+    steps = [s for s in DIRECT_STEPS if device is CARD or s != "copy in"]
+    assert cuda.log == ["launch", *steps, "wait"]
 
 
 def test_the_time_of_a_frame_is_the_whole_s(two_stage_pack, crops, on_device):

@@ -39,7 +39,7 @@ GEARS: Mapping[str, tuple[str, ...]] = {
 
 
 def published() -> dict[str, Any]:
-    """Sizes by arch: the publishers', with the default pack's tracker, and a direct gear as we would distil it."""
+    """Sizes by arch: the publishers', our tracker, and a direct gear as we would distil it."""
     own = {f.name: getattr(WarpingConfig(), f.name) for f in fields(DenseMotionConfig)}
     return {
         "motion": MotionConfig(),

@@ -51,7 +51,8 @@ def function(module: nn.Module, part: str, dtype: torch.dtype) -> TensorFunction
     if isinstance(module, DirectNetwork):
         for convolutions in (module.first, module.rest):  # its dense motion is another part, and in 3-D
             _channels_last(convolutions, torch.float32)
-        return lambda warped, occlusion, moved: (module.predict(warped, occlusion, moved),)
+        predict = module.predict
+        return lambda warped, occlusion, moved: (predict(warped, occlusion, moved),)
     module = _channels_last(module, torch.float32)
     if isinstance(module, MotionExtractor | FaceMotion):
         return lambda x: (torch.cat(tuple(module(x)), dim=1),)

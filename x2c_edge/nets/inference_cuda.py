@@ -36,7 +36,8 @@ def function(module: nn.Module, part: str, *, half: bool) -> TensorFunction:
     if isinstance(module, WarpingNetwork):
         return _tail(module)
     if isinstance(module, DirectNetwork):
-        return lambda warped, occlusion, moved: (module.predict(warped, occlusion, moved),)
+        predict = module.predict
+        return lambda warped, occlusion, moved: (predict(warped, occlusion, moved),)
     if isinstance(module, MotionExtractor | FaceMotion):
         return lambda x: (torch.cat([head.float() for head in module(x)], dim=1),)
     return lambda x: (module(x),)
