@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,10 +13,9 @@ import torch
 from safetensors.numpy import save_file
 
 from x2c_edge import packs
-from x2c_edge.backends.base import Buffers
-from x2c_edge.backends.engine_files import engine_name
-from x2c_edge.backends.host import HostMemory
+from x2c_edge.backends.torch_backend import TorchBackend
 from x2c_edge.convert.onnx_export import exported
+from x2c_edge.convert.trial import Trial, session
 from x2c_edge.nets import arch, engine_nets, published, single_stage
 from x2c_edge.nets.appearance import AppearanceConfig, AppearanceExtractor
 from x2c_edge.nets.engine_nets import EngineNet
@@ -102,21 +100,12 @@ def run_torch() -> Callable[[EngineNet, Mapping[str, np.ndarray]], dict[str, np.
     return run
 
 
-def session(onnx: bytes) -> Any:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-
-
 @pytest.fixture(scope="session")
 def run_onnx() -> Callable[[bytes, Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
     """Outputs by name; inputs are given the type that the file asks for."""
 
     def run(onnx: bytes, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        opened = session(onnx)
+        opened = session(onnx, 1)
         types = {port.name: _dtype(port.type) for port in opened.get_inputs()}
         names = [port.name for port in opened.get_outputs()]
         feed = {name: inputs[name].astype(dtype) for name, dtype in types.items()}
@@ -129,26 +118,11 @@ def _dtype(kind: str) -> type[np.generic]:
     return {"tensor(float)": np.float32, "tensor(float16)": np.float16}[kind]
 
 
-class OnnxBackend(HostMemory):
+class OnnxBackend(Trial):
     """Runs exported nets where a GPU would run engines. It is ONNX Runtime on the CPU and says so."""
 
-    name = device = "onnxruntime"
-    threads = 1
-
     def __init__(self, files: Mapping[str, bytes]) -> None:
-        self.files = files
-
-    def bind(self, net: NetSpec, x: Buffers, out: Buffers, part: str = "") -> Callable[[], None]:
-        opened = session(self.files[engine_name(net.arch, part)])
-        inputs, outputs = (a if isinstance(a, tuple) else (a,) for a in (x, out))
-        ports, names = opened.get_inputs(), [port.name for port in opened.get_outputs()]
-
-        def run() -> None:
-            feed = {p.name: a.astype(_dtype(p.type)) for p, a in zip(ports, inputs, strict=True)}
-            for target, value in zip(outputs, opened.run(names, feed), strict=True):
-                np.copyto(target, value)
-
-        return run
+        super().__init__(files, TorchBackend(1))
 
 
 @pytest.fixture(scope="session")

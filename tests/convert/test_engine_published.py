@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -17,8 +18,10 @@ from x2c_edge.backends.torch_backend import TorchBackend
 from x2c_edge.convert import engine_set
 from x2c_edge.convert.checkpoints import import_pack
 from x2c_edge.convert.engine_build import EngineBuilder
+from x2c_edge.convert.mixed_int8 import mixed
 from x2c_edge.convert.onnx_export import exported
-from x2c_edge.convert.rehearsal import Listening, Parity, crops_of, pipeline_of, rehearse
+from x2c_edge.convert.rehearsal import TOLERANCES, Listening, Parity, crops_of, pipeline_of, rehearse
+from x2c_edge.convert.trial import Trial
 from x2c_edge.nets import arch, engine_nets
 from x2c_edge.nets.engine_nets import EngineNet
 from x2c_edge.nets.generator import Generator
@@ -96,6 +99,36 @@ def golden_files(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     with np.load(shared / "golden" / "inputs.npz") as data:
         cv2.imwrite(str(folder / "robot.png"), np.ascontiguousarray(data["source"][..., ::-1]))
     return folder
+
+
+def test_a_mixture_of_int8_and_float16_passes_the_gate(
+    golden_files, small_pack, face_clip, tmp_path, record_property
+):
+    """Where int8 alone would not: 0.15, below."""
+    pack = import_pack(
+        [golden_files], golden_files / "robot.png", "golden", tmp_path, tracker=str(small_pack)
+    )
+    listening = Listening(TorchBackend(1))
+    pipeline = pipeline_of(pack, listening)
+    crops = crops_of(str(face_clip), pipeline)[:6:2]
+    for heard in listening.samples.values():
+        heard.clear()
+    expected = rehearse(pipeline, crops)
+    nets = engine_set.nets_of(pack)
+
+    def judge(files: Mapping[str, bytes]) -> Parity:
+        return Parity.of(rehearse(pipeline_of(pack, Trial(files, TorchBackend(1))), crops), expected)
+
+    said = []
+    found = mixed(
+        nets, engine_set.samples_of(nets, listening), judge, lambda what, share: said.append(what), threads=1
+    )
+    record_property("largest control error", found.error)
+    record_property("share of the multiplications in int8", found.int8_share)
+    record_property("rounds", said.count("try a mixture"))
+    record_property("spared", {name: len(names) for name, names in found.spared.items()})
+    assert found.error <= TOLERANCES["int8"]
+    assert 0.5 < found.int8_share < 1
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])

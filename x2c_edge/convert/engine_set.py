@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,9 +11,11 @@ from x2c_edge.backends.base import Backend
 from x2c_edge.backends.engine_files import EngineKey, EngineSet, Precision, write_set
 from x2c_edge.convert.cpu_graphs import graphs_of
 from x2c_edge.convert.engine_build import EngineBuilder
-from x2c_edge.convert.onnx_export import exported
+from x2c_edge.convert.mixed_int8 import Judge, mixed
+from x2c_edge.convert.onnx_export import Arrays, exported
 from x2c_edge.convert.rehearsal import Listening, Parity, crops_of, pipeline_of, rehearsed
 from x2c_edge.convert.space import require_space
+from x2c_edge.convert.trial import Trial
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.nets import engine_nets
 from x2c_edge.nets.engine_nets import EngineNet
@@ -76,13 +78,19 @@ def build_set(
     for heard in listening.samples.values():
         heard.clear()
     expected = rehearsed(order.pack, listening, crops)
+
+    def judged(backend: Backend) -> Parity:
+        return Parity.of(rehearsed(order.pack, backend, crops), expected)
+
     if builder is None:
         report("make the graphs", 0.2)
         plans = graphs_of(order.pack)
     else:
-        plans = _plans(order, builder, listening, report)
+        nets = nets_of(order.pack)
+        files = _exported(order, nets, listening, lambda files: judged(Trial(files, reference)), report)
+        plans = _built(order, nets, builder, files, report)
     report("compare with PyTorch", 1.0)
-    parity = Parity.of(rehearsed(order.pack, open_engines(plans), crops), expected)
+    parity = judged(open_engines(plans))
     parity.require(order.precision, key.target)
     return install(order, key, plans, parity)
 
@@ -94,17 +102,42 @@ def install(order: Order, key: EngineKey, plans: Mapping[str, bytes], parity: Pa
     return write_set(key, plans, order.pack, parity.to_json(), order.folder)
 
 
-def _plans(order: Order, builder: EngineBuilder, heard: Listening, report: Report) -> dict[str, bytes]:
-    nets = nets_of(order.pack)
-    files: dict[str, bytes] = {}
-    for net in nets:
-        report(f"export {net.name}", 0.0)
-        names = [port.name for port in net.inputs]
-        samples = [dict(zip(names, values, strict=True)) for values in heard.samples[net.name]]
-        try:
-            files[net.name] = exported(net, order.precision, samples)
-        except ValueError as error:
-            raise NotFoundError(f"engine '{net.name}': {error}") from None
+def samples_of(nets: Sequence[EngineNet], heard: Listening) -> dict[str, list[Arrays]]:
+    """What each net was given, by port name."""
+    return {
+        net.name: [
+            dict(zip([port.name for port in net.inputs], values, strict=True))
+            for values in heard.samples[net.name]
+        ]
+        for net in nets
+    }
+
+
+def _exported(
+    order: Order, nets: Sequence[EngineNet], heard: Listening, judge: Judge, report: Report
+) -> dict[str, bytes]:
+    """The ONNX files by engine name."""
+    samples = samples_of(nets, heard)
+    try:
+        if order.precision == "int8":
+            return mixed(nets, samples, judge, report, heard.threads).files
+        files = {}
+        for i, net in enumerate(nets):
+            report(f"export {net.name}", i / len(nets))
+            files[net.name] = exported(net, order.precision)
+        return files
+    except ValueError as error:
+        raise NotFoundError(f"pack '{order.pack.name}' cannot be {order.precision}: {error}") from None
+
+
+def _built(
+    order: Order,
+    nets: Sequence[EngineNet],
+    builder: EngineBuilder,
+    files: Mapping[str, bytes],
+    report: Report,
+) -> dict[str, bytes]:
+    """The engines by name."""
     total = sum(map(len, files.values()))  # what takes long is about proportional to the weights
     done = 0
     plans: dict[str, bytes] = {}

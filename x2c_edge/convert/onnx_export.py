@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -26,13 +26,31 @@ def exported(net: EngineNet, precision: Precision, samples: Sequence[Arrays] = (
     samples: for int8, what the inputs held on a clip, float32 by port name. ValueError for a net that the
     rules do not cover, or int8 without samples.
     """
-    model = simplified(onnx.load_from_string(to_onnx(net, OPSETS[precision])))
-    if precision != "fp32" and not net.wide:
-        ranges = onnx_int8.ranges(model, samples) if precision == "int8" else {}
-        narrow = [port.name for port in (*net.inputs, *net.outputs) if port.narrow]
-        model = onnx_types.halved(model, narrow)
-        if precision == "int8":
-            model = onnx_int8.quantised(model, ranges)
+    model = graph_of(net, precision)
+    if precision == "int8" and not net.wide:
+        return int8_file(net, model, onnx_int8.ranges(model, samples))
+    return _checked(model if precision == "fp32" or net.wide else half_of(net, model))
+
+
+def graph_of(net: EngineNet, precision: Precision) -> onnx.ModelProto:
+    """The net in float32, in the opset that the precision needs."""
+    return simplified(onnx.load_from_string(to_onnx(net, OPSETS[precision])))
+
+
+def half_of(net: EngineNet, graph: onnx.ModelProto) -> onnx.ModelProto:
+    """A float32 graph, which is used up, in float16 by the rule."""
+    return onnx_types.halved(graph, [port.name for port in (*net.inputs, *net.outputs) if port.narrow])
+
+
+def int8_file(
+    net: EngineNet, graph: onnx.ModelProto, spans: Mapping[str, float], spared: Collection[str] = ()
+) -> bytes:
+    """A float32 graph, which is used up, in int8, but for the products that are to stay in float16 (their
+    results' names)."""
+    return _checked(onnx_int8.quantised(half_of(net, graph), spans, spared))
+
+
+def _checked(model: onnx.ModelProto) -> bytes:
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
 

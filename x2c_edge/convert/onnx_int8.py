@@ -9,7 +9,7 @@ mean control error was 0.005 with it and 0.010 with the 99.9th percentile (0.006
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -58,15 +58,25 @@ def ranges(model: onnx.ModelProto, samples: Sequence[Arrays]) -> dict[str, float
     return found
 
 
-def quantised(model: onnx.ModelProto, spans: Mapping[str, float]) -> onnx.ModelProto:
-    """A half graph with Q/DQ pairs around the products that become int8."""
+def products(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """The nodes of a half graph that can become int8, in order."""
+    constants = {init.name: init for init in model.graph.initializer}
+    read_again = _read_by_products(model)
+    return [node for node in model.graph.node if _becomes_int8(node, constants, read_again)]
+
+
+def quantised(
+    model: onnx.ModelProto, spans: Mapping[str, float], spared: Collection[str] = ()
+) -> onnx.ModelProto:
+    """A half graph with Q/DQ pairs around the products that become int8: all that can, but those whose
+    results are ``spared``."""
     constants = {init.name: init for init in model.graph.initializer}
     read_again = _read_by_products(model)
     nodes: list[onnx.NodeProto] = []
     added: dict[str, onnx.TensorProto] = {}
     pairs: dict[str, str] = {}
     for node in model.graph.node:
-        if _becomes_int8(node, constants, read_again):
+        if node.output[0] not in spared and _becomes_int8(node, constants, read_again):
             x, weight = node.input[0], node.input[1]
             span = spans[x.removesuffix(SUFFIXES[HALF])]
             node.input[0] = pairs.get(x) or _activation(x, span, nodes, added)
@@ -121,11 +131,7 @@ def _weight(
 ) -> str:
     """The weight as int8 with one scale for each output channel, and the node that undoes it."""
     values = numpy_helper.to_array(init).astype(np.float32)
-    axis = 0 if node.op_type == "Conv" else values.ndim - 1
-    others = tuple(i for i in range(values.ndim) if i != axis)
-    scales = _scales(np.abs(values).max(axis=others))
-    spread = scales.astype(np.float32).reshape([-1 if i == axis else 1 for i in range(values.ndim)])
-    levels = np.clip(np.round(values / spread), -LEVELS, LEVELS).astype(np.int8)
+    axis, levels, scales = weight_levels(node.op_type, values)
     name = init.name.removesuffix(SUFFIXES[HALF])
     parts: dict[str, NDArray[Any]] = {
         f"{name}/int8": levels,
@@ -135,6 +141,26 @@ def _weight(
     added |= {key: numpy_helper.from_array(value, key) for key, value in parts.items()}
     nodes.append(helper.make_node("DequantizeLinear", list(parts), [f"{name}/back"], f"{name}/DQ", axis=axis))
     return f"{name}/back"
+
+
+def weight_levels(
+    op_type: str, values: NDArray[np.float32]
+) -> tuple[int, NDArray[np.int8], NDArray[np.float16]]:
+    """The axis of a weight's output channels, its values in int8, and a scale for each channel."""
+    axis = 0 if op_type == "Conv" else values.ndim - 1
+    scales = _scales(np.abs(values).max(axis=tuple(i for i in range(values.ndim) if i != axis)))
+    spread = along(axis, scales.astype(np.float32), values.ndim)
+    return axis, np.clip(np.round(values / spread), -LEVELS, LEVELS).astype(np.int8), scales
+
+
+def along(axis: int, scales: NDArray[np.float32], dimensions: int) -> NDArray[np.float32]:
+    """One scale for each channel, shaped to multiply a weight."""
+    return scales.reshape([-1 if i == axis else 1 for i in range(dimensions)])
+
+
+def activation_scale(span: float) -> float:
+    """Of one level of an activation whose largest magnitude is ``span``."""
+    return float(_scales(np.array(span)))
 
 
 def _scales(spans: NDArray[Any]) -> NDArray[np.float16]:
