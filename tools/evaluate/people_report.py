@@ -137,10 +137,15 @@ def weakest_table(values: dict[str, Array], labels: Array, traits: Traits) -> li
     return rows
 
 
-def clip_table(gears: list[str], pack: str, faces: data.FaceSet, traits: Traits) -> list[list[str]]:
-    """A row for every labelled clip of the split and gear: figures, lag, and what the person is like."""
+def clip_table(
+    gears: list[str], pack: str, faces: data.FaceSet, traits: Traits, folder: Path
+) -> list[list[str]]:
+    """A row for every labelled clip of the split and gear: figures, lag, and what the person is like.
+
+    folder: of the real-face set, whose labels the clips have.
+    """
     rows = []
-    clips = [clip for clip in labelled_clips() if clip.split == faces.split]
+    clips = [clip for clip in labelled_clips(faces=folder) if clip.split == faces.split]
     for gear in gears:
         ran = [row_of(clip, "auto", gear, pack) for clip in clips]
         for row in ran:
@@ -190,7 +195,7 @@ def main(
             "people-controls": (["control", *by_gear], control_table(values, labels)),
         }  # fmt: skip
         if not skip_clips:
-            tables["people-clips"] = (CLIP_HEADER, clip_table(gears, pack, faces, traits))
+            tables["people-clips"] = (CLIP_HEADER, clip_table(gears, pack, faces, traits, folder))
         command = f"python -m tools.evaluate.people_report --pack {pack} --split {split}"
         for section, (header, rows) in tables.items():
             table = common.markdown_table(header, rows)
