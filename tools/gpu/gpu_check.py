@@ -1,329 +1,57 @@
-"""Everything that can only be proved on a CUDA machine, in one command and one report.
+"""Everything that can only be proved on a CUDA machine or on a Jetson, in one command and one report.
 
-    python3 tools/gpu/gpu_check.py [--out DIR] [--build]
+    python3 tools/gpu/gpu_check.py [--out DIR] [--build] [--again]
 
 Needs Python 3.10, torch, numpy, nvcc and cmake, and downloads nothing. What else it would use and does not
-find (pytest, compute-sanitizer, TensorRT, ...) it names as skipped. Writes DIR/gpu_check.json and
-DIR/gpu_check.md. Exit code: 0 all that ran is right, 1 something is wrong, 3 there is no CUDA device.
+find (pytest, compute-sanitizer, TensorRT, ...) it names as skipped. The parts come in the order of what is
+worth knowing first, each in a process of its own that is ended when its time is up. DIR/gpu_check.json keeps
+how each part ended: started again, the command goes on with those that are not right yet. DIR/gpu_check.md is
+the same as a page, and whole after every part. Exit code: 0 all that ran is right, 1 something is wrong, 3
+there is no CUDA device.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
 import platform
-import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-COPY_BYTES = 1 << 28
-ROUNDS = 50
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-# torch brings pybind11's headers, but nothing that tells CMake of them.
-PYBIND11_CONFIG = """
-function(pybind11_add_module target)
-  cmake_parse_arguments(ARG "MODULE;NO_EXTRAS" "" "" ${ARGN})
-  find_package(Python REQUIRED COMPONENTS Interpreter Development.Module)
-  Python_add_library(${target} MODULE WITH_SOABI ${ARG_UNPARSED_ARGUMENTS})
-  target_include_directories(${target} SYSTEM PRIVATE "%s")
-  set_target_properties(${target} PROPERTIES CXX_VISIBILITY_PRESET hidden CUDA_VISIBILITY_PRESET hidden)
-endfunction()
-set(pybind11_FOUND TRUE)
-"""
-PYBIND11_VERSION = "set(PACKAGE_VERSION 3.0)\nset(PACKAGE_VERSION_COMPATIBLE TRUE)\n"
+from tools.gpu import cuda_parts as cuda
+from tools.gpu import jetson_parts as jetson
+from tools.gpu.parts import ROOT, Part, Skip, cell
 
-
-class Skip(Exception):  # noqa: N818 (an outcome, not an error)
-    """A step that cannot be done here, and why."""
-
-
-@dataclass
-class Step:
-    """state: "ok", "wrong" or "skipped". rows: what was measured."""
-
-    name: str
-    state: str
-    what: str
-    seconds: float = 0.0
-    rows: list[dict[str, Any]] = field(default_factory=list)
-
-
-def build_extension() -> tuple[str, list[dict[str, Any]]]:
-    """CMake and nvcc into build/gpu_check, the module into the package."""
-    for tool in ("cmake", "nvcc"):
-        if shutil.which(tool) is None:
-            raise Skip(f"{tool} is not on PATH")
-    folder = ROOT / "build" / "gpu_check"
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [
-        "cmake", "-S", str(ROOT), "-B", str(folder), "-DX2C_CUDA=ON", f"-DPython_EXECUTABLE={sys.executable}",
-        f"-Dpybind11_DIR={pybind11_folder(folder)}", "-DCMAKE_BUILD_TYPE=Release",
-    ]  # fmt: skip
-    run(command)
-    run(["cmake", "--build", str(folder), "-j", str(len(os.sched_getaffinity(0))), "--target", "_kernels"])
-    (module,) = folder.glob("_kernels*.so")
-    shutil.copy2(module, ROOT / "x2c_edge" / module.name)
-    return f"{module.name}, {module.stat().st_size / 1e6:.1f} MB, warnings are errors", []
-
-
-def pybind11_folder(build: Path) -> Path:
-    """Where CMake finds pybind11: its own package, or torch's copy of the headers."""
-    if importlib.util.find_spec("pybind11") is not None:
-        import pybind11
-
-        return Path(pybind11.get_cmake_dir())
-    spec = importlib.util.find_spec("torch")
-    if spec is None or spec.origin is None:
-        raise Skip("neither pybind11 nor torch, which brings its headers, is installed")
-    folder = build / "pybind11"
-    folder.mkdir(exist_ok=True)
-    include = (Path(spec.origin).parent / "include").as_posix()
-    (folder / "pybind11Config.cmake").write_text(PYBIND11_CONFIG % include)
-    (folder / "pybind11ConfigVersion.cmake").write_text(PYBIND11_VERSION)
-    return folder
-
-
-def check_kernels() -> tuple[str, list[dict[str, Any]]]:
-    """Every kernel against its float64 definition, into poisoned outputs."""
-    from tools.gpu import gpu_kernels
-
-    rows = []
-    for full in (False, True):
-        for seed in range(1 if full else 5):
-            for case in gpu_kernels.cases(full=full, seed=seed):
-                error = case.error()
-                rows.append(
-                    {"kernel": case.kernel, "case": case.what, "seed": seed, "error": error,
-                     "allowed": case.tolerance, "right": error <= case.tolerance}
-                )  # fmt: skip
-    wrong = [row for row in rows if not row["right"]]
-    if wrong:
-        raise AssertionError(f"{len(wrong)} of {len(rows)} cases are wrong, first: {wrong[0]}")
-    missing = gpu_kernels.missing()
-    return f"{len(rows)} cases" + (f"; not in this build: {', '.join(missing)}" if missing else ""), rows
-
-
-def time_kernels() -> tuple[str, list[dict[str, Any]]]:
-    """Published sizes against the bandwidth of a copy, both by events on one stream."""
-    import torch
-
-    from tools.gpu import gpu_kernels
-
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        source = torch.empty(COPY_BYTES, dtype=torch.uint8, device="cuda")
-        target = torch.empty_like(source)
-        seconds = median_seconds(lambda: target.copy_(source), stream)
-        bandwidth = 2 * COPY_BYTES / seconds
-        rows: list[dict[str, Any]] = [
-            {"kernel": "copy", "case": f"{COPY_BYTES >> 20} MiB", "microseconds": seconds * 1e6,
-             "GB/s": bandwidth / 1e9, "share of copy": 1.0}
-        ]  # fmt: skip
-        for case in gpu_kernels.cases(full=True):
-            seconds = median_seconds(lambda c=case: c.run(stream.cuda_stream), stream)
-            rate = case.moved / seconds
-            rows.append(
-                {"kernel": case.kernel, "case": case.what, "microseconds": seconds * 1e6, "GB/s": rate / 1e9,
-                 "share of copy": rate / bandwidth}
-            )  # fmt: skip
-    return f"copy {bandwidth / 1e9:.0f} GB/s; bytes are the least that must move", rows
-
-
-def median_seconds(work: Callable[[], object], stream: Any) -> float:
-    """Of one run, by events; the cache keeps what fits between runs, as it would between frames' steps."""
-    import torch
-
-    for _ in range(5):
-        work()
-    times = []
-    for _ in range(ROUNDS):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record(stream)
-        work()
-        end.record(stream)
-        end.synchronize()
-        times.append(start.elapsed_time(end) / 1e3)
-    return sorted(times)[len(times) // 2]
-
-
-def run_pytest() -> tuple[str, list[dict[str, Any]]]:
-    if importlib.util.find_spec("pytest") is None:
-        raise Skip("pytest is not installed")
-    return last_line(run([sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests"], allowed=(0, 5))), []
-
-
-def sanitize() -> tuple[str, list[dict[str, Any]]]:
-    tool = shutil.which("compute-sanitizer")
-    if tool is None:
-        raise Skip("compute-sanitizer is not on PATH")
-    said = []
-    for check in ("memcheck", "racecheck"):
-        command = [
-            tool,
-            "--tool",
-            check,
-            "--error-exitcode",
-            "1",
-            sys.executable,
-            __file__,
-            "--only",
-            "kernels",
-        ]
-        with tempfile.TemporaryDirectory() as folder:
-            said.append(f"{check}: {last_line(run([*command, '--out', folder]))}")
-    return "; ".join(said), []
-
-
-def build_engines() -> tuple[str, list[dict[str, Any]]]:
-    """The default pack's engines, built, run and compared with PyTorch by the program's own command."""
-    needed = ("tensorrt", "pycuda", "onnx", "safetensors", "typer", "rich", "pydantic", "cv2")
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
-        raise Skip(f"not installed: {', '.join(missing)}")
-    command = [sys.executable, "-m", "x2c_edge.cli.main", "build-engines", "--force"]
-    with tempfile.TemporaryDirectory() as folder:
-        return last_line(run([*command, "--out", folder])), []
-
-
-def two_stage() -> tuple[str, list[dict[str, Any]]]:
-    """The published-size frame, from the camera's picture to 30 controls on the host: our pipeline on its
-    backends; and plain PyTorch, from a crop that is on the GPU already, to its controls on the host."""
-    import torch
-
-    from tools.gpu import gpu_two_stage as two
-
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # float32 is float32
-    sizes, skipped = two.Sizes(), []
-    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        pack = two.random_pack(Path(folder), sizes)
-        faces = two.crops(4, sizes.tracker.input_size)
-        pipeline = two.opened(two.torch_backend(half=False), pack, faces[0])
-        plain = two.Plain(pack, sizes, torch.float32)
-        neutral = two.face_of(pipeline)
-        plain.refer_to(neutral)
-        expected, crops = [], []
-        for face in faces:
-            pipeline.measure(face)
-            crops.append(two.face_of(pipeline))
-            expected.append(plain(crops[-1])[0].cpu().numpy())
-            error = abs(two.raw_of(pipeline) - expected[-1]).max() / abs(expected[-1]).max()
-            if not error <= 1e-3:
-                raise AssertionError(
-                    f"float32: ours differs from plain PyTorch by {error:.2g} of the largest"
-                )
-        del pipeline, plain
-
-        half = two.Plain(pack, sizes, torch.float16)
-        half.refer_to(neutral)
-        ways: dict[str, Callable[[], object]] = {"plain, eager": plain_way(half, crops)}
-        ours = {
-            "ours, eager": two.opened(two.torch_backend(half=True, per_step=True), pack, faces[0]),
-            "ours, graph": two.opened(two.torch_backend(half=True), pack, faces[0]),
-        }
-        try:
-            ours["ours, TensorRT"] = two.opened(two.tensorrt_backend(pack, sizes), pack, faces[0])
-        except Exception as why:  # not installed, or it does not take this GPU
-            skipped.append(f"TensorRT: {cell(why)[:160]}")
-        try:
-            compiled = torch.compile(half, mode="max-autotune")
-            compiled(crops[0])
-            ways["plain, torch.compile"] = plain_way(compiled, crops)
-        except Exception as why:  # it needs a C compiler, triton, ...
-            skipped.append(f"torch.compile: {cell(why)[:160]}")
-        ways |= {name: two.way_of(pipeline, faces) for name, pipeline in ours.items()}
-        times = interleaved(ways)
-        base = times.get("plain, torch.compile", times["plain, eager"])
-        rows: list[dict[str, Any]] = []
-        for name, seconds in times.items():
-            row = {"way": name, "milliseconds": seconds * 1e3, "plain / this": base / seconds, "error": ""}
-            if name in ours:
-                ours[name].measure(faces[1])
-                error = abs(two.raw_of(ours[name]) - expected[1]).max() / abs(expected[1]).max()
-                row["error"] = float(error)
-            rows.append(row)
-        plan = ours["ours, eager"].plan
-        for name, ns in zip(plan.names, plan.durations_ns.tolist(), strict=True):
-            if ns:
-                rows.append({"way": f"- {name}", "milliseconds": ns / 1e6, "plain / this": "", "error": ""})
-    return "; ".join(["errors are of the largest control, fp16 against float32", *skipped]), rows
-
-
-def plain_way(net: Callable[[Any], Any], crops: list[Any]) -> Callable[[], object]:
-    turn = iter(range(10**9))
-    return lambda: net(crops[next(turn) % len(crops)]).cpu()
-
-
-def interleaved(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Median seconds of each, by the clock on the wall; each waits for its own result."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for i in range(ROUNDS + 5):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            way()
-            if i >= 5:
-                times[name].append(time.perf_counter() - start)
-    return {name: sorted(values)[len(values) // 2] for name, values in times.items()}
-
-
-STEPS: dict[str, Callable[[], tuple[str, list[dict[str, Any]]]]] = {
-    "build": build_extension,
-    "kernels": check_kernels,
-    "times": time_kernels,
-    "pytest": run_pytest,
-    "sanitizer": sanitize,
-    "engines": build_engines,
-    "two-stage": two_stage,
+PARTS = {
+    "clocks": Part(jetson.clocks, 30, "jetson"),
+    "build": Part(cuda.build_extension, 1800),
+    "kernels": Part(cuda.check_kernels, 600),
+    "engines": Part(cuda.build_engines, 1800),
+    "camera": Part(jetson.camera, 120, "jetson"),
+    "live": Part(jetson.live, jetson.LIVE_S + 120, "jetson"),
+    "thermal": Part(jetson.thermal, 30, "jetson"),  # right after ten minutes of work
+    "two-stage": Part(cuda.two_stage, 1800),
+    "times": Part(cuda.time_kernels, 600),
+    "pytest": Part(cuda.run_pytest, 1800),
+    "sanitizer": Part(cuda.sanitize, 2400),
 }
-
-
-def run(command: list[str], allowed: tuple[int, ...] = (0,)) -> str:
-    """Output of a command; AssertionError with its end if it fails."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    result = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    if result.returncode not in allowed:
-        raise AssertionError(
-            f"{' '.join(command[:3])} gave {result.returncode}: {result.stdout[-600:].strip()}"
-        )
-    return result.stdout
-
-
-def last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no output"
-
-
-def performed(name: str) -> Step:
-    start = time.perf_counter()
-    try:
-        what, rows = STEPS[name]()
-        state = "ok"
-    except Skip as why:
-        state, what, rows = "skipped", str(why), []
-    except Exception as error:  # whatever it is, the report must say so and the other steps go on
-        state, what, rows = "wrong", f"{type(error).__name__}: {error}", []
-    return Step(name, state, what, time.perf_counter() - start, rows)
 
 
 def machine() -> dict[str, str]:
     """What the figures belong to."""
     facts = {"python": platform.python_version(), "processor": platform.processor() or platform.machine()}
+    if board := jetson.model():
+        facts["board"] = board
     if importlib.util.find_spec("torch") is None:
         return facts
     import torch
@@ -335,53 +63,133 @@ def machine() -> dict[str, str]:
     return facts
 
 
-def markdown(facts: dict[str, str], steps: list[Step]) -> str:
+def perform(name: str) -> dict[str, Any]:
+    """How a part ended, in this process."""
+    try:
+        what, rows = PARTS[name].work()
+        return {"state": "ok", "what": what, "rows": rows}
+    except Skip as why:
+        return {"state": "skipped", "what": str(why), "rows": []}
+    except Exception as error:  # whatever it is, the report must say so and the other parts go on
+        return {"state": "wrong", "what": f"{type(error).__name__}: {error}", "rows": []}
+
+
+def performed(name: str, limit_s: float) -> dict[str, Any]:
+    """How a part ended in a process of its own; what that process started ends with it."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer.json"
+        command = [sys.executable, __file__, "--perform", name, "--answer", str(answer)]
+        child = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
+        try:
+            code = child.wait(limit_s)
+            how = json.loads(answer.read_text()) if answer.exists() else died(code)
+        except subprocess.TimeoutExpired:
+            how = {"state": "wrong", "what": f"out of time after {limit_s:g} s", "rows": []}
+        finally:
+            end_group(child)
+    return how | {"seconds": time.perf_counter() - start}
+
+
+def died(code: int) -> dict[str, Any]:
+    why = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return {"state": "wrong", "what": f"the part's process ended with {why}", "rows": []}
+
+
+def end_group(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def missing(part: Part, facts: dict[str, str]) -> str:
+    """Why a part cannot be done on this machine, or nothing."""
+    if part.needs == "gpu" and "gpu" not in facts:
+        return "no CUDA device"
+    if part.needs == "jetson" and "board" not in facts:
+        return "not a Jetson"
+    return ""
+
+
+def commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def begun(file: Path, facts: dict[str, str], again: bool) -> dict[str, dict[str, Any]]:
+    """The parts that an earlier call on this machine did; none with --again."""
+    if again or not file.exists():
+        return {}
+    before = json.loads(file.read_text())
+    return before["parts"] if before["machine"] == facts else {}
+
+
+def markdown(facts: dict[str, str], parts: dict[str, dict[str, Any]]) -> str:
     lines = ["# GPU check", "", ", ".join(f"{key} {value}" for key, value in facts.items()), ""]
-    lines += ["| step | state | what | seconds |", "| --- | --- | --- | ---: |"]
-    lines += [f"| {s.name} | {s.state} | {cell(s.what)} | {s.seconds:.1f} |" for s in steps]
-    for step in steps:
-        if step.rows:
-            columns = list(step.rows[0])
-            lines += ["", f"## {step.name}", "", "| " + " | ".join(columns) + " |"]
+    lines += ["| part | state | what | seconds | commit |", "| --- | --- | --- | ---: | --- |"]
+    done = {name: parts[name] for name in PARTS if name in parts}
+    lines += [
+        f"| {name} | {p['state']} | {cell(p['what'])} | {p['seconds']:.1f} | {p['commit']} |"
+        for name, p in done.items()
+    ]
+    for name, part in done.items():
+        if part["rows"]:
+            columns = list(part["rows"][0])
+            lines += ["", f"## {name}", "", "| " + " | ".join(columns) + " |"]
             lines += ["| " + " | ".join("---" for _ in columns) + " |"]
-            lines += ["| " + " | ".join(cell(row[c]) for c in columns) + " |" for row in step.rows]
+            lines += ["| " + " | ".join(cell(row[c]) for c in columns) + " |" for row in part["rows"]]
     return "\n".join(lines) + "\n"
 
 
-def cell(value: Any) -> str:
-    text = f"{value:.3g}" if isinstance(value, float) else str(value)
-    return " ".join(text.replace("|", "/").split())
+def check(options: argparse.Namespace) -> int:
+    """Every part that is to be done; the exit code."""
+    facts, now = machine(), commit()
+    options.out.mkdir(parents=True, exist_ok=True)
+    kept = options.out / "gpu_check.json"
+    parts = begun(kept, facts, options.again)
+    for name in options.only or PARTS:
+        if not options.only and parts.get(name, {}).get("state") == "ok":
+            print(f"{name:10s} {'ok':8s} before, at {parts[name]['commit']}", flush=True)
+            continue
+        part = PARTS[name]
+        why = "" if name == "build" and options.build else missing(part, facts)
+        if why:
+            how = {"state": "skipped", "what": why, "rows": [], "seconds": 0.0}
+        else:
+            how = performed(name, part.limit_s)
+        parts[name] = how | {"commit": now}
+        print(f"{name:10s} {how['state']:8s} {cell(how['what'])}", flush=True)
+        kept.write_text(json.dumps({"machine": facts, "parts": parts}, indent=1))
+        (options.out / "gpu_check.md").write_text(markdown(facts, parts))
+    print(f"report: {options.out / 'gpu_check.md'}")
+    if any(part["state"] == "wrong" for part in parts.values()):
+        return 1
+    if "gpu" not in facts:
+        print("gpu_check: no CUDA device here: nothing was checked on a GPU", file=sys.stderr)
+        return 3
+    return 0
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "gpu_check")
-    parser.add_argument("--only", choices=list(STEPS), action="append", help="this step (may be repeated)")
+    parser.add_argument("--only", choices=list(PARTS), action="append", help="this part (may be repeated)")
     parser.add_argument("--build", action="store_true", help="build the extension even without a device")
+    parser.add_argument("--again", action="store_true", help="forget what an earlier call did")
+    parser.add_argument("--perform", choices=list(PARTS), help=argparse.SUPPRESS)
+    parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    sys.path.insert(0, str(ROOT))
-    facts = machine()
-    device = "gpu" in facts
-    names = options.only or list(STEPS)
-    steps = []
-    for name in names:
-        if not device and not (name == "build" and options.build):
-            steps.append(Step(name, "skipped", "no CUDA device"))
-            continue
-        step = performed(name)
-        steps.append(step)
-        print(f"{step.name:10s} {step.state:8s} {cell(step.what)}", flush=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    report = {"machine": facts, "device": device, "steps": [asdict(step) for step in steps]}
-    (options.out / "gpu_check.json").write_text(json.dumps(report, indent=1))
-    (options.out / "gpu_check.md").write_text(markdown(facts, steps))
-    print(f"report: {options.out / 'gpu_check.md'}")
-    if any(step.state == "wrong" for step in steps):
-        return 1
-    if not device:
-        print("gpu_check: no CUDA device here: nothing was checked on a GPU", file=sys.stderr)
-        return 3
-    return 0
+    if options.perform is None:
+        return check(options)
+    how = perform(options.perform)
+    if options.answer is not None:
+        options.answer.write_text(json.dumps(how, default=str))
+    else:
+        print(f"{how['state']}: {cell(how['what'])}")
+    return int(how["state"] == "wrong")
 
 
 if __name__ == "__main__":

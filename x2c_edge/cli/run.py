@@ -55,6 +55,7 @@ def run(
     from x2c_edge.cli.live_panel import panel_for
     from x2c_edge.runtime.open_run import open_run
     from x2c_edge.runtime.outlets import Outputs
+    from x2c_edge.runtime.service_manager import ServiceManager
 
     settings = o.settings_from(options, by_itself=input is None)
     require_a_hand(settings, page=monitor is not None, fast=fast)
@@ -66,6 +67,7 @@ def run(
         monitor=monitor,
         foxglove=foxglove,
         duration_s=duration,
+        service=ServiceManager(),
     )
     panel = panel_for(sys.stderr)
     opened = open_run(settings, outputs, panel.update)

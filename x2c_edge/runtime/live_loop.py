@@ -17,6 +17,7 @@ from x2c_edge.runtime.governor import Governor
 from x2c_edge.runtime.loop_parts import TELEMETRY_PERIOD_S, LoopParts
 from x2c_edge.runtime.mailbox import Mailbox
 from x2c_edge.runtime.priority import preferred
+from x2c_edge.runtime.service_manager import ServiceManager
 from x2c_edge.runtime.supervision import Informant
 from x2c_edge.runtime.tick import TickClock
 from x2c_edge.runtime.vision import Sight
@@ -194,10 +195,18 @@ class LiveLoop:
             command = supervisor.tick(now_ns)
             if command is not None:
                 self._send(command)
+            if self._parts.service is not None:
+                self._tell_service(self._parts.service, now_ns)
             if supervisor.stopped:
                 return
             tick += 1
             clock.advance(time.monotonic_ns())
+
+    def _tell_service(self, service: ServiceManager, now_ns: int) -> None:
+        service.ready()
+        service.alive(now_ns)
+        if self._stopping.is_set():
+            service.stopping()
 
     def _send(self, command: Command) -> None:
         for link in self._parts.links:

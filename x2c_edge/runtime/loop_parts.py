@@ -11,6 +11,7 @@ from x2c_edge.links.base import Link
 from x2c_edge.runtime.latency import LatencyBook
 from x2c_edge.runtime.operator import Operator
 from x2c_edge.runtime.recorder import RunRecorder
+from x2c_edge.runtime.service_manager import ServiceManager
 from x2c_edge.runtime.vision import Eyes
 from x2c_edge.safety.supervisor import Supervisor
 
@@ -21,7 +22,8 @@ TELEMETRY_PERIOD_S: Final = 0.25
 class LoopParts:
     """links: the open ones; the loop closes them, and the source. rate_hz: of the commands.
 
-    on_telemetry: called four times a second. duration_s, max_frames: when to end, unless the source does.
+    service: told by the live loop that it is up, ticks and ends. on_telemetry: called four times a second.
+    duration_s, max_frames: when to end, unless the source does.
     """
 
     source: Source
@@ -32,6 +34,7 @@ class LoopParts:
     rate_hz: int
     operator: Operator = field(default_factory=Operator)
     recorders: Sequence[RunRecorder] = ()
+    service: ServiceManager | None = None
     on_telemetry: Callable[[], None] | None = None
     duration_s: float | None = None
     max_frames: int | None = None

@@ -12,6 +12,7 @@ from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.links.base import Link
 from x2c_edge.links.registry import make_link
 from x2c_edge.runtime.recorder import Recorder, RunRecorder
+from x2c_edge.runtime.service_manager import ServiceManager
 from x2c_edge.runtime.settings import Settings
 from x2c_edge.runtime.trace import Trace
 
@@ -37,6 +38,7 @@ class Outputs:
     max_frames: int | None = None
     later: tuple[Path | None, ...] = ()  # what the caller writes afterwards; checked before anything starts
     watchers: tuple[RunRecorder, ...] = ()  # what else is told about every frame and command
+    service: ServiceManager | None = None  # systemd, for a run that is a process of its own
 
     def require_writable(self) -> None:
         """NotFoundError, BadArgumentError for a file that could not be written; before the run, not after."""

@@ -113,6 +113,7 @@ class Run:
             rate_hz=run.rate,
             operator=self.operator,
             recorders=self.outlets.recorders,
+            service=self._outputs.service,
             on_telemetry=self._tell,
             duration_s=self._outputs.duration_s,
             max_frames=self._outputs.max_frames,
