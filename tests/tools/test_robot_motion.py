@@ -103,11 +103,3 @@ def test_poses_to_train_on_are_the_seed_s_and_reach_beyond_what_the_robot_can_do
     values = rm.posed(controls, angles)
     assert (values >= SAFE_LOW).all()
     assert (values <= SAFE_HIGH).all()
-
-
-def test_controls_come_back_from_their_code():
-    rng = np.random.default_rng(8)
-    controls = rng.uniform(-0.6, 1.6, (500, len(NEUTRAL)))
-    head = list(retarget.HEAD_CONTROLS)
-    controls[:, head] = NEUTRAL[head]
-    np.testing.assert_allclose(rm.controls_of(rm.code(controls)), controls, atol=1e-12)

@@ -90,17 +90,6 @@ def code(controls: ArrayLike) -> Array:
     return result
 
 
-def controls_of(coded: ArrayLike) -> Array:
-    """Inverse of ``code``: (..., 30) to face controls; head and neck at neutral."""
-    plain = np.asarray(coded, dtype=np.float64) + NEUTRAL
-    result = plain.copy()
-    lids = plain[..., LIDS]
-    falling = (lids + SHUT_EXTRA) / (1.0 + SHUT_EXTRA / SHUT_BELOW)
-    below = np.where(falling >= 0.0, falling, lids + SHUT_EXTRA)
-    result[..., LIDS] = np.where(lids >= SHUT_BELOW, lids, below)
-    return result
-
-
 def row_rotation(yaw_pitch_roll: ArrayLike) -> Array:
     """(..., 3) radians (``retarget.head_controls``) to matrices (..., 3, 3) for row vectors."""
     angles = np.asarray(yaw_pitch_roll, dtype=np.float64)

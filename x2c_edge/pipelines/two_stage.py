@@ -58,9 +58,6 @@ class TwoStagePipeline(MotionPipeline):
         )
 
     def _robot_face(self) -> NDArray[np.uint8]:
-        return self.picture()
-
-    def picture(self) -> NDArray[np.uint8]:
         """(H, W, 3) 8-bit RGB, truncated as section 10 says."""
         image = self._backend.read(self._image[0]).astype(np.float32)
         picture = np.clip(image, 0.0, 1.0).transpose(1, 2, 0) * 255
