@@ -183,9 +183,9 @@ def steps_table(clips: list[LabelledClip], pipeline: str, pack: str) -> list[lis
         values = np.concatenate([v[c.frames] for (_, v, _), c in zip(series, clips, strict=True)])
         lags = [best_lag(t, v, at, c.controls) for (t, v, at), c in zip(series, clips, strict=True)]
         rows.append([name, *_figures(agreement(values, labels)), f"{1000 * float(np.mean(lags)):.0f}"])
-    rows.append(
-        ["command, beside what the robot can do", *_figures(agreement(values, reachable(labels))), ""]
-    )
+    possible = reachable(labels)
+    rows.append(["command, beside what the robot can do", *_figures(agreement(values, possible)), ""])
+    rows.append(["the labels, moved to what the robot can do", *_figures(agreement(possible, labels)), ""])
     return rows
 
 
@@ -219,7 +219,7 @@ def _filled(rows: list[Array | None]) -> Array:
 
 def main(
     pack: str = "default",
-    pipeline: str = typer.Option("single-stage", help="single-stage or two-stage"),
+    pipeline: str = typer.Option("single-stage", help="single-stage, direct or two-stage"),
     neutral: list[str] = typer.Option([*WAYS, STILL], help="several; 'still' never moves"),
     only: list[str] = typer.Option([], help="names of clips"),
     steps: bool = typer.Option(False, help="where r, strength and time are lost, instead"),
