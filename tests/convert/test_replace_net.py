@@ -18,6 +18,7 @@ from x2c_edge.backends.open import open_backend
 from x2c_edge.convert.replace_net import replace_net
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.nets.mapping import MappingNetwork
+from x2c_edge.pipelines.direct import DirectPipeline
 from x2c_edge.pipelines.two_stage import TwoStagePipeline
 
 
@@ -62,6 +63,26 @@ def test_a_mapping_network_goes_in(two_stage: packs.Pack, trained: Path, tmp_pat
     assert again.path == made.path
     assert packs.verify(again) == []
     assert not list(tmp_path.glob(".made.*"))
+
+
+def test_the_direct_gear_goes_in_and_leaves_the_others_figures(two_stage: packs.Pack) -> None:
+    source = files.with_direct(two_stage)
+    stated = {"direct": {"mean": 0.004}}
+    packs.write_manifest(replace(source, accuracy=stated))
+    made = replace_net(two_stage, "direct", source.path)
+    assert made.accuracy == two_stage.accuracy | stated
+    assert packs.verify(made) == []
+    DirectPipeline(made, open_backend("torch", 1))
+
+
+def test_what_was_stated_of_the_direct_gear_goes_with_another_net(
+    two_stage: packs.Pack, trained: Path
+) -> None:
+    source = files.with_direct(two_stage)
+    packs.write_manifest(replace(source, accuracy=source.accuracy | {"direct": {"mean": 0.004}}))
+    made = replace_net(packs.open_pack(str(source.path)), "mapping", trained)
+    assert "direct" in made.nets
+    assert "direct" not in made.accuracy
 
 
 def test_a_net_of_another_pack_goes_in(small_pack: Path, two_stage: packs.Pack) -> None:

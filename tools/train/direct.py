@@ -352,7 +352,9 @@ def trained(
 
 def predictor(net: DirectNetwork) -> nn.Module:
     """What is trained, as one module."""
-    held = nn.ModuleDict({name: getattr(net, name) for name in ("first", "rest", "hidden", "controls")})
+    held = nn.ModuleDict(
+        {name: getattr(net, name) for name in ("first", "rest", "flow", "hidden", "controls")}
+    )
     held.register_parameter("appearance", net.appearance)
     return held
 

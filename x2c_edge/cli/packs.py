@@ -140,6 +140,10 @@ def replace_net(
         typer.echo(f"measure people with it: python -m tools.train.measure_people --pack {made.path}")
     if "generator" in made.nets:
         typer.echo(f"measure the whole chain: python -m tools.evaluate.two_stage_report --pack {made.path}")
+    if "direct" in made.nets and net not in ("direct", "single_stage"):
+        typer.echo(
+            f"its direct gear learnt from the former {net}: python -m tools.train.direct --pack {made.path}"
+        )
 
 
 @app.command()

@@ -25,8 +25,8 @@ def replace_net(pack: packs.Pack, net: str, source: Path, out: Path | None = Non
     """The pack with ``net`` taken from ``source``, written to ``out``, or in its own place.
 
     source: the .json of a trained mapping network, or a pack's folder (its net of the same name). What the
-    manifest stated of the whole chain is left out: it was measured with another net. A pack with graphs gets
-    new ones, checked against PyTorch. On any error everything is as it was.
+    manifest stated of the gears that use it is left out: it was measured with another net. A pack with
+    graphs gets new ones, checked against PyTorch. On any error everything is as it was.
     """
     if net not in (*pack.nets, *ADDED):
         raise NotFoundError(f"pack '{pack.name}' has no net '{net}'; it has {', '.join(pack.nets)}")
@@ -43,7 +43,8 @@ def replace_net(pack: packs.Pack, net: str, source: Path, out: Path | None = Non
             copy.nets[net].file.unlink()
         spec = put(work)
         own = STATED.get(net)
-        accuracy = {key: value for key, value in copy.accuracy.items() if key not in ("two_stage", own)}
+        stale = {own} if net in ADDED else {"two_stage", "direct", own}
+        accuracy = {key: value for key, value in copy.accuracy.items() if key not in stale}
         if copy.pipeline == "single-stage":
             accuracy = stated
         elif own is not None and stated:
