@@ -101,6 +101,7 @@ def golden_files(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
+@pytest.mark.timeout(7200)  # a dozen runs of the chain, and one of each net for each of its products
 def test_a_mixture_of_int8_and_float16_passes_the_gate(
     golden_files, small_pack, face_clip, tmp_path, record_property
 ):
