@@ -100,7 +100,8 @@ def main(
         if names:
             work = Effort(max(1, round(15 * effort)), max(1, round(60 * effort)), seed, keep)
             results |= _baselines(names, train, test, rows, limit_train, landmarks, work, errors)
-        _report(data, division, results, trunks, files, len(train), write)
+        some_of = min(limit_train, len(train)) if limit_train and names else None
+        _report(data, division, results, trunks, files, len(train), some_of, write)
         for file in keep.glob("*.pt"):
             file.unlink()
         if plot and results:
@@ -181,13 +182,15 @@ def _report(
     trunks: dict[Path, Errors],
     files: dict[Path, Trained],
     learnt_from: int,
+    some_of: int | None,
     page: Path | None,
 ) -> None:
     parts = {}
     if results:
         table = [table_row(name, e, TABLE_4.get(name)) for name, e in results.items()]
-        parts["mapping"] = f"{tested(data, division, results, learnt_from)}\n\n" + common.markdown_table(
-            HEADER, table
+        parts["mapping"] = (
+            f"{origin(data, division, results, learnt_from, some_of)}\n\n"
+            + common.markdown_table(HEADER, table)
         )
         learnt = {name: e for name, e in results.items() if name not in ("RC", "RT")}
         if learnt:
@@ -201,7 +204,7 @@ def _report(
             name = trunk_name(net.config.trunk)
             about = f"{name} ({count / 1e6:.2f} M, {files[path].picture.size} pixels)"
             rows.append(table_row(about, errors, TABLE_5.get(name)))
-        parts["trunks"] = f"{tested(data, division, trunks, learnt_from)}\n\n" + common.markdown_table(
+        parts["trunks"] = f"{origin(data, division, trunks, learnt_from)}\n\n" + common.markdown_table(
             ("feature extractor", *HEADER[1:]), rows
         )
     print("\n".join(parts.values()))
@@ -210,12 +213,15 @@ def _report(
             common.replace_section(page, section, f"`{_command()}`\n\n{text}")
 
 
-def tested(data: Path, division: str, results: Mapping[Any, Errors], learnt_from: int) -> str:
-    """What a table's figures are from."""
+def origin(
+    data: Path, division: str, results: Mapping[Any, Errors], learnt_from: int, some_of: int | None = None
+) -> str:
+    """What a table's figures are from. some_of: how many of the training side the baselines have seen."""
     count = next(iter(results.values())).sample.n
+    few = "" if some_of is None else f", baselines learnt from {some_of} of them"
     return (
         f"Tested on {count} pictures of {data.name}, divided by {division}; {learnt_from} pictures are "
-        f"on the training side. {common.machine()}."
+        f"on the training side{few}. {common.machine()}."
     )
 
 
