@@ -352,9 +352,7 @@ def trained(
 
 def predictor(net: DirectNetwork) -> nn.Module:
     """What is trained, as one module."""
-    held = nn.ModuleDict(
-        {name: getattr(net, name) for name in ("first", "rest", "flow", "hidden", "controls")}
-    )
+    held = nn.ModuleDict({name: getattr(net, name) for name in ("first", "rest", "hidden", "controls")})
     held.register_parameter("appearance", net.appearance)
     return held
 

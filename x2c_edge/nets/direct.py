@@ -13,7 +13,6 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
 from x2c_edge.controls import N_CONTROLS
 from x2c_edge.nets.second_look import conv_bn
@@ -21,17 +20,15 @@ from x2c_edge.nets.warping import DenseMotionConfig, DenseMotionNetwork, coordin
 
 CONTROL_UNIT = 0.25  # of the last layer
 SHIFT_UNIT = 0.1  # of the dense motion: a twentieth of the picture
-FLOW_SIDE = 16  # of the map of the dense motion that is read as a whole
 
 
 @dataclass(frozen=True, slots=True)
 class DirectConfig(DenseMotionConfig):
     """Sizes. side: of the volume's planes. widths: of the predictor's maps, each half as large as the one
-    before. flow: features read off the dense motion alone. hidden: of the layer before the controls."""
+    before. hidden: of the layer before the controls."""
 
     side: int = 64
     widths: tuple[int, ...] = (64, 96, 128, 128)
-    flow: int = 128
     hidden: int = 256
     outputs: int = N_CONTROLS
 
@@ -49,12 +46,8 @@ class DirectNetwork(DenseMotionNetwork):
         self.appearance = nn.Parameter(torch.zeros(1, first, side, side))
         self.rest = nn.Sequential(*[conv_bn(a, b, 3, 2) for a, b in pairwise(config.widths)])
         cells = config.side >> len(config.widths)
-        plane = min(config.side, FLOW_SIDE)
-        self.flow = nn.Sequential(
-            nn.Flatten(), nn.Linear(3 * config.depth * plane * plane, config.flow), nn.ReLU(inplace=True)
-        )
         self.hidden = nn.Sequential(
-            nn.Linear(last * cells * cells + config.flow, config.hidden), nn.ReLU(inplace=True)
+            nn.Flatten(), nn.Linear(last * cells * cells, config.hidden), nn.ReLU(inplace=True)
         )
         self.controls = nn.Linear(config.hidden, config.outputs)
 
@@ -62,10 +55,8 @@ class DirectNetwork(DenseMotionNetwork):
         """warped (N, channels * D, H, W), occlusion (N, 1, H, W), deformation (N, D, H, W, 3) to the controls
         (N, outputs), paper units."""
         grid = coordinate_grid(deformation.shape[1:4], deformation)
-        shift = ((deformation - grid) / SHIFT_UNIT).movedim(4, 1).flatten(1, 2).to(warped.dtype)
-        x = torch.cat([warped * occlusion, shift, occlusion], dim=1)
+        shift = ((deformation - grid) / SHIFT_UNIT).movedim(4, 1).flatten(1, 2)
+        x = torch.cat([warped * occlusion, shift.to(warped.dtype), occlusion], dim=1)
         x = self.rest(torch.relu(self.first(x) + self.appearance))
-        # Where the motion goes is known to a tenth of a pixel, which strided maps lose.
-        flow = self.flow(F.avg_pool2d(shift, max(1, self.config.side // FLOW_SIDE)))
-        out: Tensor = self.controls(self.hidden(torch.cat([x.flatten(1), flow], dim=1)))
+        out: Tensor = self.controls(self.hidden(x))
         return CONTROL_UNIT * out.float()
