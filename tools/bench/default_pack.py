@@ -1,4 +1,4 @@
-"""A frame of the default pack, file to controls, in both gears, on the CPU engine and on PyTorch.
+"""A frame of the default pack, file to controls, in every gear, on the CPU engine and on PyTorch.
 
     python -m tools.bench.default_pack CLIP --threads 2 --write docs/benchmarks.md
 
@@ -25,10 +25,8 @@ from x2c_edge.nets.landmarks import LANDMARK_IDS
 from x2c_edge.packs import open_pack
 from x2c_edge.pipelines.base import Pipeline
 from x2c_edge.pipelines.reference import Reference
-from x2c_edge.pipelines.single_stage import SingleStagePipeline
-from x2c_edge.pipelines.two_stage import TwoStagePipeline
-
-GEARS = ("two-stage", "single-stage")
+from x2c_edge.pipelines.retargeter import MotionSettings
+from x2c_edge.runtime.gears import PIPELINE_NETS, open_pipeline
 
 
 def play(clip: Path, frames: int, pipeline: Pipeline) -> tuple[float, np.ndarray]:
@@ -65,11 +63,12 @@ def main(
 ) -> None:
     """Measure and print; optionally write."""
     opened, names = open_pack(pack), backends.split(",")
+    gears = [gear for gear, net in PIPELINE_NETS if net in opened.nets]
     pipelines: dict[tuple[str, str], Pipeline] = {}
     for name in names:
         backend = open_backend(name, threads, pack=opened)
-        pipelines["two-stage", name] = TwoStagePipeline(opened, backend)
-        pipelines["single-stage", name] = SingleStagePipeline(opened, backend, threads)
+        for gear in gears:
+            pipelines[gear, name] = open_pipeline(gear, opened, backend, MotionSettings(), False)
     times: dict[tuple[str, str], list[float]] = {case: [] for case in pipelines}
     controls: dict[tuple[str, str], np.ndarray] = {}
     for pipeline in pipelines.values():
@@ -81,7 +80,7 @@ def main(
                 raise SystemExit(f"{clip}: a face in {len(controls[case])} of {frames} frames; give another")
             times[case].append(seconds)
     rows = []
-    for gear in GEARS:
+    for gear in gears:
         for name in names:
             median = statistics.median(times[gear, name])
             other = statistics.median(times[gear, names[-1]])
@@ -90,14 +89,23 @@ def main(
                 apart = f"{np.abs(controls[gear, name] - controls[gear, names[-1]]).max():.1e}"
             rows.append(
                 [f"{gear}, {name}", f"{frames / median:.0f}", f"{1e3 * median / frames:.1f}",
-                 f"{other / median:.2f}", apart]
+                 f"{other / median:.2f}", apart,
+                 f"{statistics.median(times[gears[0], name]) / median:.2f}"]
             )  # fmt: skip
     text = (
         f"## Default pack, file to controls, {threads} thread(s)\n\n"
         f"{machine()}; medians of {rounds} interleaved rounds of {frames} frames of "
         f"{clip.name}, `python -m tools.bench.default_pack {clip.name} --threads {threads}`.\n\n"
         + markdown_table(
-            ["gear, backend", "frames/s", "ms a frame", f"{names[-1]} / this", "largest difference"], rows
+            [
+                "gear, backend",
+                "frames/s",
+                "ms a frame",
+                f"{names[-1]} / this",
+                "largest difference",
+                f"{gears[0]} / this",
+            ],
+            rows,
         )
     )
     print(text)
