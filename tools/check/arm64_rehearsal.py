@@ -192,6 +192,8 @@ def test_part(name: str) -> dict[str, object]:
         "/usr/bin/env", "OMP_NUM_THREADS=1", "python3", "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider",
         f"--timeout={TEST_LIMIT_S}", *where,
     ]  # fmt: skip
+    described = ["git", "describe", "--always", "--dirty"]  # now: the tests that run are those of the start
+    commit = subprocess.run(described, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
     start = time.monotonic()
     code = emulated(command, log, PARTS[name] * 60)
     said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
@@ -199,9 +201,7 @@ def test_part(name: str) -> dict[str, object]:
         "green": code == 0,
         "said": "out of time" if code == 124 else said[-1].strip("= ") if said else "nothing",
         "minutes": round((time.monotonic() - start) / 60, 1),
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True
-        ).stdout.strip(),
+        "commit": commit,
     }
 
 
