@@ -11,6 +11,10 @@ AGX Orin 64 GB   Jetson AGX Orin Series technical brief v1.2: 2048 CUDA cores (1
 Thor T5000       Jetson Thor Series modules data sheet: 2560 CUDA cores (20 SM), 1.57 GHz, 273 GB/s, 2070
                  sparse FP4 TFLOPS (an eighth of it is dense FP16).
 
+The sheets themselves were not at hand when this was written: the figures come from pages that quote them
+(Orin Nano, Thor's SM and clock) and from memory (Orin NX, AGX Orin, Thor's bandwidth). Check them before a
+prediction is relied on.
+
 An SM does 128 float32 multiply-adds a clock. Its tensor cores do 1024 of float16 on Orin (Ampere) and 4096 on
 Thor (Blackwell), and twice as many of int8.
 """
