@@ -27,6 +27,14 @@ def profile(
         Path | None, typer.Option(metavar="FILE", help="Timeline for Perfetto or about:tracing.")
     ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="The figures as a picture.")] = None,
+    predict: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BOARD",
+            help="Run nothing: print what a frame should take there. orin-nano, orin-nano-super, orin-nx, "
+            "agx-orin, thor; or here: how far the model is off on this processor.",
+        ),
+    ] = None,
     duration: o.Duration = None,
     config: o.Config = None,
     reference: o.ReferenceFile = None,
@@ -42,6 +50,11 @@ def profile(
     frames per second, and there is no wire to be late on.
     """
     options = locals()
+    if predict is not None:
+        from x2c_edge.runtime.prediction import prediction
+
+        typer.echo("\n".join(prediction(o.settings_from(options).run.pack, predict)))
+        return
     from x2c_edge.cli.doors import listen_to_signals
     from x2c_edge.cli.run import tell_losses
     from x2c_edge.runtime.open_run import open_run

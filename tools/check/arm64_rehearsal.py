@@ -1,0 +1,240 @@
+"""A board's CPU side without a board: an aarch64 wheel, and the tests with it, under emulation.
+
+    sudo apt install qemu-user mmdebstrap arch-test g++-aarch64-linux-gnu
+    .venv/bin/pip install uv
+    sudo nice .venv/bin/python -m tools.check.arm64_rehearsal            # again: goes on where it stopped
+    sudo nice .venv/bin/python -m tools.check.arm64_rehearsal --part links --part safety
+
+qemu must be 8 or newer (Debian 12 has 10 in bookworm-backports): 7.2 dies while ONNX Runtime or PyTorch
+is loaded.
+
+Makes, below build/arm64: ``root``, a Debian 12 for arm64 with the aarch64 wheels of the dependencies;
+``wheels``, the project's wheel, cross-compiled; ``main``, the tracked files with that wheel's kernels;
+``logs``, what pytest said, a file for each part. ``state.json`` keeps how each part ended: what is green is
+not run again, unless named with --part. ``report.md`` is the table for docs/jetson.md.
+
+The processor that is emulated is a Cortex-A76, which has the instructions of Orin's Cortex-A78AE. Nothing is
+measured: an emulated processor is many times slower than the one below it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from zipfile import ZipFile
+
+import typer
+
+from tools._errors import user_errors
+from x2c_edge.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = ROOT / "build" / "arm64"
+# Debian 12's Python, and so the wheels', is 3.11; JetPack 6's 3.10 has no arm64 root in Debian.
+PYTHON = "3.11"
+SYSTEM = (
+    "base-files,base-passwd,bash,bsdutils,coreutils,dash,debianutils,diffutils,findutils,grep,gzip,hostname,libc-bin,"
+    "login,mawk,mount,ncurses-base,perl-base,sed,tar,util-linux,procps,python3,libgl1,libglib2.0-0,libxcb1"
+)
+SITE = f"usr/local/lib/python{PYTHON}/dist-packages"
+EXTRAS = ("zmq", "tritium", "record", "monitor", "foxglove", "train")
+TEST_PACKAGES = ("coverage", "hypothesis", "onnx", "pytest", "pytest-timeout", "pytest-xdist")
+TEST_LIMIT_S = 1800
+
+# In order of what a board could have different: arithmetic, bytes, threads; then what is long. Minutes each.
+PARTS = {
+    "kernels": 120,
+    "safety": 90,
+    "links": 60,
+    "runtime": 120,
+    "robot": 60,
+    "record": 60,
+    "capture": 60,
+    "face": 60,
+    "pipelines": 120,
+    "backends": 60,
+    "monitor": 45,
+    "nets": 180,
+    "cli": 90,
+    "convert": 180,
+    "e2e": 180,
+    "examples": 60,
+    "tools": 240,
+}
+
+
+def run(command: list[str | Path], **options: object) -> None:
+    """A command that must succeed; UserError with what to look at if it does not."""
+    words = [str(word) for word in command]
+    if subprocess.run(words, **options).returncode:  # type: ignore[call-overload]
+        raise UserError(f"arm64 rehearsal: {' '.join(words[:3])} failed; its output is above")
+
+
+def need(program: str, remedy: str) -> str:
+    found = shutil.which(program) or shutil.which(program, path=str(Path(sys.executable).parent))
+    if not found:
+        raise UserError(f"arm64 rehearsal: {program} is not installed: {remedy}")
+    return found
+
+
+def make_root() -> None:
+    """Debian's packages, unpacked and not configured: nothing of them runs while they are."""
+    root = HERE / "root"
+    if (root / SITE / "pytest").is_dir():
+        return
+    shutil.rmtree(root, ignore_errors=True)
+    run([
+        need("mmdebstrap", "apt install mmdebstrap arch-test"), "--mode=root", "--variant=extract",
+        "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+        "--architectures=arm64", f"--include={SYSTEM}", "bookworm", root,
+    ])  # fmt: skip
+    extras = [word for extra in EXTRAS for word in ("--extra", extra)]
+    packages = HERE / "requirements.txt"
+    packages.write_text("\n".join(TEST_PACKAGES))
+    run([
+        need("uv", "pip install uv"), "pip", "install", "--python-platform", "aarch64-manylinux_2_28",
+        "--python-version", PYTHON, "--only-binary", ":all:", "--target", root / SITE,
+        "-c", ROOT / "constraints/jetpack6.txt", "-r", ROOT / "pyproject.toml", *extras, "-r", packages,
+    ])  # fmt: skip
+
+
+def make_wheel() -> Path:
+    """The project's wheel for aarch64; the compiler runs here, not under the emulator."""
+    compiler = need("aarch64-linux-gnu-g++", "apt install g++-aarch64-linux-gnu")
+    toolchain = HERE / "toolchain.cmake"
+    settings = {"SYSTEM_NAME": "Linux", "SYSTEM_PROCESSOR": "aarch64", "CXX_COMPILER": compiler}
+    toolchain.write_text("".join(f"set(CMAKE_{name} {value})\n" for name, value in settings.items()))
+    suffix = f".cpython-{PYTHON.replace('.', '')}-aarch64-linux-gnu.so"
+    if sys.version_info[:2] != tuple(map(int, PYTHON.split("."))):
+        raise UserError(
+            f"arm64 rehearsal: this is Python {sys.version.split()[0]}; use {PYTHON}, as in the root"
+        )
+    wheels = HERE / "wheels"
+    key, made_from = native_key(), wheels / "native.txt"
+    if made_from.exists() and made_from.read_text() == key:
+        return next(wheels.glob("*aarch64.whl"))
+    shutil.rmtree(wheels, ignore_errors=True)
+    environment = os.environ | {
+        "_PYTHON_HOST_PLATFORM": "linux-aarch64",
+        "SETUPTOOLS_EXT_SUFFIX": suffix,
+        "CMAKE_TOOLCHAIN_FILE": str(toolchain),
+    }
+    run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", wheels,
+         "-C", f"build-dir={HERE / 'kernels'}", "-C", "cmake.define.X2C_CUDA=OFF",
+         "-C", f"cmake.define.PYTHON_MODULE_EXTENSION={suffix}",
+         "-C", "cmake.define.PYTHON_MODULE_DEBUG_POSTFIX=", ROOT],
+        env=environment,
+    )  # fmt: skip
+    (wheel,) = wheels.glob("*aarch64.whl")
+    made_from.write_text(key)
+    return wheel
+
+
+def native_key() -> str:
+    """Of what the kernels are made from; the rest of the wheel is not used by the tests."""
+    files = [ROOT / "CMakeLists.txt", *sorted((ROOT / "csrc").rglob("*.*"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def make_checkout(wheel: Path) -> None:
+    """The files that git tracks, as they are on disk, with the wheel's kernels among them."""
+    target = HERE / "main"
+    shutil.rmtree(target, ignore_errors=True)
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target / name)
+    with ZipFile(wheel) as archive:
+        (module,) = (name for name in archive.namelist() if name.endswith(".so"))
+        archive.extract(module, target)
+
+
+def emulator() -> str:
+    """Path of a qemu that is new enough."""
+    found = need("qemu-aarch64", "apt install qemu-user (for Debian 12 from bookworm-backports)")
+    said = subprocess.run([found, "--version"], check=True, capture_output=True, text=True).stdout
+    major = re.search(r"version (\d+)", said)
+    if major is None or int(major[1]) < 8:
+        raise UserError(f"arm64 rehearsal: {said.splitlines()[0]} is too old; it must be 8 or newer")
+    return found
+
+
+def emulated(command: list[str], log: Path, limit_s: float) -> int:
+    """Exit code of a command in the root, 124 when its time was up; what it says goes to the log."""
+    words = [
+        ROOT / "tools/check/arm64_root.sh",
+        emulator(),
+        HERE / "root",
+        HERE / "main",
+        ROOT.parent / "shared",
+        *command,
+    ]
+    with log.open("w") as file:
+        try:
+            return subprocess.run(words, stdout=file, stderr=subprocess.STDOUT, timeout=limit_s).returncode
+        except subprocess.TimeoutExpired:  # the namespace's first process is gone, and with it all others
+            return 124
+
+
+def test_part(name: str) -> dict[str, object]:
+    """How pytest ended on tests/NAME, or on the tests that lie in tests/ itself for "others"."""
+    log = HERE / "logs" / f"{name}.txt"
+    where = [f"tests/{name}"]
+    command = [
+        "/usr/bin/env", "OMP_NUM_THREADS=1", "python3", "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider",
+        f"--timeout={TEST_LIMIT_S}", *where,
+    ]  # fmt: skip
+    described = ["git", "describe", "--always", "--dirty"]  # now: the tests that run are those of the start
+    commit = subprocess.run(described, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+    start = time.monotonic()
+    code = emulated(command, log, PARTS[name] * 60)
+    said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return {
+        "green": code == 0,
+        "said": "out of time" if code == 124 else said[-1].strip("= ") if said else "nothing",
+        "minutes": round((time.monotonic() - start) / 60, 1),
+        "commit": commit,
+    }
+
+
+def write_report(state: dict[str, dict[str, object]]) -> None:
+    lines = ["| tests | green | pytest's last line | minutes | commit |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {name} | {'yes' if s['green'] else '**no**'} | {s['said']} | {s['minutes']} | {s['commit']} |"
+        for name, s in state.items()
+    ]
+    (HERE / "report.md").write_text("\n".join(lines) + "\n")
+
+
+def main(
+    part: list[str] = typer.Option([], help=f"Only this part, even if it is green: {', '.join(PARTS)}."),
+) -> None:
+    with user_errors():
+        if os.geteuid():
+            raise UserError("arm64 rehearsal: unpacking a root and entering it needs root: use sudo")
+        if unknown := set(part) - set(PARTS):
+            raise UserError(f"arm64 rehearsal: no part {sorted(unknown)[0]}; there are {', '.join(PARTS)}")
+        emulator()
+        (HERE / "logs").mkdir(parents=True, exist_ok=True)
+        make_root()
+        make_checkout(make_wheel())
+        kept = HERE / "state.json"
+        state = json.loads(kept.read_text()) if kept.exists() else {}
+        for name in part or [name for name in PARTS if not state.get(name, {}).get("green")]:
+            state[name] = test_part(name)
+            print(f"{name:10s} {state[name]['said']} ({state[name]['minutes']} min)", flush=True)
+            kept.write_text(json.dumps(state, indent=1))
+            write_report(state)
+        raise typer.Exit(int(not all(s["green"] for s in state.values())))
+
+
+if __name__ == "__main__":
+    typer.run(main)
