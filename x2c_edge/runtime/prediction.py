@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 _BYTES: Final = {"fp32": 4, "fp16": 2, "int8": 1}
 TRACKER: Final = "single_stage"
-_PARTS: Final = {"dense_motion": "dense motion", "warp_tail": "tail"}  # of the warping net, by engine
+# Parts of the nets that are two engines, by engine.
+_PARTS: Final = {"dense_motion": "dense motion", "direct_motion": "dense motion", "warp_tail": "tail"}
+# Engines that only one of the two gears with a motion path has.
+_PICTURE: Final = ("dense_motion", "warp_tail", "generator", "mapping")
+_NO_PICTURE: Final = ("direct_motion", "direct")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +69,14 @@ def kernels_time(nets: Sequence[NetCost], machine: Board, precision: str) -> Ste
 
 def gears_of(pack: Pack, nets: Sequence[NetCost]) -> dict[str, list[NetCost]]:
     """The nets that run for a frame, by gear, best first; the tracker is part of every one."""
-    tracker = [net for net in nets if net.name == TRACKER]
-    gears = {pack.pipeline: list(nets)}
-    return gears | {"single-stage": tracker} if tracker else gears
+    gears: dict[str, list[NetCost]] = {}
+    if "generator" in pack.nets:
+        gears["two-stage"] = [net for net in nets if net.name not in _NO_PICTURE]
+    if "direct" in pack.nets:
+        gears["direct"] = [net for net in nets if net.name not in _PICTURE]
+    if tracker := [net for net in nets if net.name == TRACKER]:
+        gears["single-stage"] = tracker
+    return gears
 
 
 def predicted(nets: Sequence[NetCost], machine: Board, precision: str) -> list[StepTime]:
