@@ -26,7 +26,7 @@ WRONG = {
     "number for a switch": ("[motion]\nmirror = 1", ["motion.mirror = 1", "boolean"]),
     "one of several": (
         '[run]\npipeline = "singel-stage"',
-        ["run.pipeline = 'singel-stage'", "did you mean 'single-stage'", "auto, two-stage, single-stage"],
+        ["run.pipeline = 'singel-stage'", "did you mean 'single-stage'", "two-stage, direct, single-stage"],
     ),
     "camera": ("[capture]\ncamera = 1.5", ["capture.camera = 1.5"]),
     "camera is no switch": ("[capture]\ncamera = true", ["capture.camera = True"]),

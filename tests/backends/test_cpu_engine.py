@@ -103,7 +103,7 @@ def copied(pack: packs.Pack, folder: Path) -> Path:
 
 def test_a_graph_that_was_changed_or_is_missing(pack, tmp_path: Path):
     folder = copied(pack, tmp_path / "mine")
-    file = folder / "motion.onnx"
+    file = folder / "face_motion.onnx"
     file.write_bytes(file.read_bytes() + b"\0")
     with pytest.raises(NotFoundError, match=r"motion\.onnx: sha256 .* is not the manifest's"):
         packs.open_pack(str(folder))

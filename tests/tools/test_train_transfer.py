@@ -19,6 +19,7 @@ from x2c_edge import packs
 from x2c_edge.backends.open import open_backend
 from x2c_edge.controls import NEUTRAL
 from x2c_edge.frames import FaceCrop, Frame
+from x2c_edge.nets.face_motion import FaceMotionConfig
 from x2c_edge.nets.mapping import MappingNetwork
 from x2c_edge.nets.stitching import KeypointMlp
 from x2c_edge.pipelines.two_stage import TwoStagePipeline
@@ -121,7 +122,7 @@ def test_a_pack_of_untrained_nets_runs(
     monkeypatch: pytest.MonkeyPatch,
 ):
     torch.manual_seed(0)
-    trainee = train_motion.Trainee(train_motion.CONFIG, 52)
+    trainee = train_motion.Trainee(FaceMotionConfig(), 52)
     mapping = MappingNetwork(MAPPING.net).eval()
     picture = packs.NetInput(train_transfer.SIZE, "RGB", (0.5,) * 3, (0.2,) * 3, "area")
     tracker = packs.open_pack(str(pack_folders / "small"))
@@ -138,7 +139,7 @@ def test_a_pack_of_untrained_nets_runs(
     assert pack.accuracy == {"two_stage": {"x": 1}}
     assert not (tmp_path / ".two.partial").exists()
     own = sum(file.stat().st_size for file in pack.path.iterdir())
-    assert own < 11.2e6  # beside a single-stage net of 9.2 MB
+    assert own < 14.3e6  # the single-stage net is a tiny one here, and the direct gear comes later
     pipeline = TwoStagePipeline(pack, open_backend("torch", 1), keep_face=True)
     pipeline.refer_to(two_stage_report.average_neutral())
     size = pipeline.crop_size

@@ -11,7 +11,7 @@ is loaded.
 Makes, below build/arm64: ``root``, a Debian 12 for arm64 with the aarch64 wheels of the dependencies;
 ``wheels``, the project's wheel, cross-compiled; ``main``, the tracked files with that wheel's kernels;
 ``logs``, what pytest said, a file for each part. ``state.json`` keeps how each part ended: what is green is
-not run again, unless named with --part. ``report.md`` is the table for docs/jetson.md.
+not run again, unless named with --part. ``build/arm64/report.md`` is the table for docs/jetson.md.
 
 The processor that is emulated is a Cortex-A76, which has the instructions of Orin's Cortex-A78AE. Nothing is
 measured: an emulated processor is many times slower than the one below it.
