@@ -101,11 +101,9 @@ def golden_files(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-@pytest.mark.timeout(7200)  # a dozen runs of the chain, and one of each net for each of its products
-def test_a_mixture_of_int8_and_float16_passes_the_gate(
-    golden_files, small_pack, face_clip, tmp_path, record_property
-):
-    """Where int8 alone would not: 0.15, below."""
+@pytest.fixture
+def golden_chain(golden_files, small_pack, face_clip, tmp_path):
+    """The imported chain, what its nets were given, the crops, and the controls that PyTorch gives."""
     pack = import_pack(
         [golden_files], golden_files / "robot.png", "golden", tmp_path, tracker=str(small_pack)
     )
@@ -115,6 +113,13 @@ def test_a_mixture_of_int8_and_float16_passes_the_gate(
     for heard in listening.samples.values():
         heard.clear()
     expected = rehearse(pipeline, crops)
+    return pack, listening, crops, expected
+
+
+@pytest.mark.timeout(7200)  # a dozen runs of the chain, and one of each net for each of its products
+def test_a_mixture_of_int8_and_float16_passes_the_gate(golden_chain, record_property):
+    """Where int8 alone would not: 0.15, below."""
+    pack, listening, crops, expected = golden_chain
     nets = engine_set.nets_of(pack)
 
     def judge(files: Mapping[str, bytes]) -> Parity:
@@ -133,24 +138,12 @@ def test_a_mixture_of_int8_and_float16_passes_the_gate(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_the_whole_chain(
-    golden_files, small_pack, face_clip, tmp_path, onnx_backend, record_property, precision: str
-):
+def test_the_whole_chain(golden_chain, onnx_backend, record_property, precision: str):
     """Six nets and the kernels between them, in control units."""
-    pack = import_pack(
-        [golden_files], golden_files / "robot.png", "golden", tmp_path, tracker=str(small_pack)
-    )
-    listening = Listening(TorchBackend(1))
-    pipeline = pipeline_of(pack, listening)
-    crops = crops_of(str(face_clip), pipeline)[:6:2]
-    for heard in listening.samples.values():
-        heard.clear()
-    expected = rehearse(pipeline, crops)
-    data = {}
-    for net in engine_set.nets_of(pack):
-        names = [port.name for port in net.inputs]
-        samples = [dict(zip(names, values, strict=True)) for values in listening.samples[net.name]]
-        data[net.name] = exported(net, precision, samples)
+    pack, listening, crops, expected = golden_chain
+    nets = engine_set.nets_of(pack)
+    samples = engine_set.samples_of(nets, listening)
+    data = {net.name: exported(net, precision, samples[net.name]) for net in nets}
     parity = Parity.of(rehearse(pipeline_of(pack, onnx_backend(data)), crops), expected)
     record_property("largest control error", parity.worst[1])
     record_property("mean control error", float(parity.mean.mean()))

@@ -43,7 +43,7 @@ def chain(pack, bank) -> TwoStagePipeline:
 @pytest.fixture(scope="module")
 def student(pack, chain, bank, tmp_path_factory) -> packs.Pack:
     net = training.thinner(pack, chain, bank, np.random.default_rng(1))
-    return training.write(tmp_path_factory.mktemp("student") / "pack", pack, net, "a test", {})
+    return training.write(tmp_path_factory.mktemp("student") / "pack", pack, net, "a test")
 
 
 def test_mixtures_stay_motions(bank):
@@ -106,7 +106,7 @@ def test_the_predictor_learns_and_a_stopped_run_goes_on(chain, student, bank, tm
     net = training.trained(student, taught, taught, 100, 1, state, "cpu")
     assert [text.split(" loss")[0] for text in said] == ["step 300/300"]
     assert training._apart(net, taught, "cpu") < 0.5 * before
-    made = training.write(tmp_path / "made", student, net, "a test", {})
+    made = training.write(tmp_path / "made", student, net, "a test")
     gear = DirectPipeline(made, TorchBackend(1))
     gear.refer_to(training.average_rest(made, bank))
     figures = training.difference(chain, gear, bank)

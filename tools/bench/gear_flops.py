@@ -2,24 +2,25 @@
 
     python -m tools.bench.gear_flops --write docs/benchmarks.md
 
-Counted by PyTorch on tensors without memory: two operations a multiply-add, convolutions and matrix products
-alone. What the kernels between the nets do is not in it; it is below a hundredth.
+Counted by ``x2c_edge.nets.cost`` on tensors without memory: two operations a multiply-add, convolutions and
+matrix products alone. What the kernels between the nets do is not in it; it is below a hundredth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 import typer
-from torch.utils.flop_counter import FlopCounterMode
 
 from tools.bench import common
 from x2c_edge import packs
 from x2c_edge.nets import arch, engine_nets
+from x2c_edge.nets.cost import cost
 from x2c_edge.nets.direct import DirectConfig
 from x2c_edge.nets.engine_nets import EngineNet
 from x2c_edge.nets.generator import GeneratorConfig
@@ -28,14 +29,10 @@ from x2c_edge.nets.motion_extractor import MotionConfig
 from x2c_edge.nets.single_stage import SingleStage, SingleStageConfig
 from x2c_edge.nets.stitching import STITCHING
 from x2c_edge.nets.warping import DenseMotionConfig, WarpingConfig
+from x2c_edge.runtime.prediction import ENGINES
 
 PICTURE, VOLUME = 256, (1, 32, 16, 64, 64)  # published: M's picture, the feature volume
 LAST = 40  # of a direct gear distilled from the published W: three channels in ten
-GEARS: Mapping[str, tuple[str, ...]] = {
-    "two-stage": ("single_stage", "motion", "stitching", "dense_motion", "warp_tail", "generator", "mapping"),
-    "direct": ("single_stage", "motion", "stitching", "direct_motion", "direct"),
-    "single-stage": ("single_stage",),
-}
 
 
 def published() -> dict[str, Any]:
@@ -70,21 +67,13 @@ def engines(kind: str, config: Any, picture: int, volume: tuple[int, ...]) -> It
     yield from engine_nets.engine_nets(net.eval(), picture, volume)
 
 
-def flops(net: EngineNet) -> int:
-    """Of one run."""
-    counter = FlopCounterMode(display=False)
-    with counter, torch.inference_mode():
-        net.module.to("meta")(*(torch.empty(port.shape, device="meta") for port in net.inputs))
-    return int(counter.get_total_flops())
-
-
 def counted(sizes: Mapping[str, Any], pictures: Mapping[str, int], volume: tuple[int, ...]) -> dict[str, int]:
-    """Operations by engine; M's are under "motion" whatever its form."""
-    found = {}
-    for kind, config in sizes.items():
-        for net in engines(kind, config, pictures.get(kind, 0), volume):
-            found["motion" if net.name == "face_motion" else net.name] = flops(net)
-    return found
+    """Operations by engine."""
+    return {
+        net.name: cost(net).flop
+        for kind, config in sizes.items()
+        for net in engines(kind, config, pictures.get(kind, 0), volume)
+    }
 
 
 def main(
@@ -96,12 +85,12 @@ def main(
     own = counted(of_pack(opened), own_pictures, engine_nets.volume_shape(opened.files["source"].file))
     size = {"motion": PICTURE, "mapping": 224, "single_stage": SingleStageConfig().input_size}
     theirs = counted(published(), size, VOLUME)
-    names = list(dict.fromkeys(name for parts in GEARS.values() for name in parts))
-    rows = [[name, *(f"{side.get(name, 0) / 1e9:.3f}" for side in (own, theirs))] for name in names]
-    for gear, parts in GEARS.items():
-        if all(name in own for name in parts):
-            totals = (sum(side[name] for name in parts) / 1e9 for side in (own, theirs))
-            rows.append([f"**{gear}**", *(f"{total:.3f}" for total in totals)])
+    sides = (own, theirs)
+    names = [name for name in dict.fromkeys(chain(*ENGINES.values())) if name in own or name in theirs]
+    rows = [[name, *(f"{side[name] / 1e9:.3f}" if name in side else "" for side in sides)] for name in names]
+    for gear, used in ENGINES.items():
+        totals = (sum(flop for name, flop in side.items() if name in used) / 1e9 for side in sides)
+        rows.append([f"**{gear}**", *(f"{total:.3f}" for total in totals)])
     table = common.markdown_table(["net", f"{opened.name} pack, GFLOP", "published sizes, GFLOP"], rows)
     print(table)
     if write is not None:

@@ -1,7 +1,8 @@
-"""Where a training is, in a file: a run that was stopped goes on when the same command is given again."""
+"""Where a training is: in words, and in a file, so that a stopped run goes on with the same command."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import torch
@@ -12,18 +13,22 @@ from tools.dataset.pair_shards import written_beside
 Part = nn.Module | torch.optim.Optimizer
 
 
-def keep(file: Path, step: int, parts: dict[str, Part]) -> None:
+def keep(file: Path, parts: dict[str, Part], **counts: float) -> None:
     """Write where a run is; a run that is killed meanwhile leaves the file of before."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with written_beside(file) as out:
-        torch.save({"step": step} | {name: part.state_dict() for name, part in parts.items()}, out)
+        torch.save(counts | {name: part.state_dict() for name, part in parts.items()}, out)
 
 
-def restored(file: Path | None, parts: dict[str, Part]) -> int:
-    """Put ``parts`` where ``keep`` wrote that they were; the step, 0 without a file."""
+def restored(file: Path | None, parts: dict[str, Part]) -> dict[str, float]:
+    """Put ``parts`` where ``keep`` wrote that they were; the counts, none without a file."""
     if file is None or not file.is_file():
-        return 0
+        return {}
     saved = torch.load(file, weights_only=True)
     for name, part in parts.items():
-        part.load_state_dict(saved[name])
-    return int(saved["step"])
+        part.load_state_dict(saved.pop(name))
+    return dict(saved)
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)

@@ -12,7 +12,6 @@ network, on rendered pictures and then on the generator's own).
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +33,7 @@ from tools.train import distil_single_stage, measure_people
 from tools.train import motion as train_motion
 from tools.train import single_stage as train_single_stage
 from tools.train import transfer as train_transfer
+from tools.train.checkpoint import say
 from tools.train.look_points import look_points
 from tools.train.mapping_file import load_trained, save_trained
 from tools.train.mapping_pictures import ArrayPairs, in_memory, normalised
@@ -57,10 +57,6 @@ MAPPING = Recipe(  # not augmented: at run time it sees the generator's pictures
     learning_rate=2e-3, gradient_norm=5.0, augment=False, loss="spread",
 )  # fmt: skip
 MAPPING_FINAL = replace(MAPPING, epochs=9, learning_rate=1e-3)  # goes on from the first one's weights
-
-
-def say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
 def kept(file: Path, net: nn.Module, make: Callable[[], nn.Module]) -> nn.Module:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from tools.dataset import face_dataset as data
 from tools.dataset.pair_shards import written_beside
-from tools.train.checkpoint import keep, restored
+from tools.train.checkpoint import keep, restored, say
 from tools.train.one_net import write_with
 from tools.train.single_stage import average_into
 from tools.train.training_step import laid_out, mixed_precision
@@ -41,6 +41,7 @@ from x2c_edge.backends.cpu_engine import CpuEngine
 from x2c_edge.backends.torch_backend import TorchBackend
 from x2c_edge.controls import NAMES, NEUTRAL
 from x2c_edge.convert.cpu_graphs import graphs_of
+from x2c_edge.convert.replace_net import STATED
 from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import FaceCrop, Frame
 from x2c_edge.nets import arch, engine_nets, keypoints
@@ -93,7 +94,7 @@ def main(
     if not (student / packs.MANIFEST).is_file():
         say("fitting the thinner dense motion network")
         net = thinner(opened, chain, motions["train"], np.random.default_rng(seed))
-        write(student, opened, net, "untrained", {})
+        write(student, opened, net, "untrained")
     pupil = packs.open_pack(str(student.resolve()))
     seeing = DirectPipeline(pupil, engine(pupil, threads))
     seeing.refer_to(rest)
@@ -103,19 +104,15 @@ def main(
     check = Lessons.made(work / "val", chain, seeing, motions["val"])
     net = trained(pupil, taught, check, epochs, seed, work / "predictor.state", device)
     command = f"python -m tools.train.direct --lessons {lessons} --epochs {epochs} --seed {seed}"
-    made = write(out, opened, net, command, {})
+    made = write(out, opened, net, command)
     gear = DirectPipeline(made, engine(made, threads))
     gear.refer_to(rest)
     figures = difference(chain, gear, motions["test"])
-    write(out, opened, net, command, figures)
+    packs.write_manifest(replace(made, accuracy={**made.accuracy, STATED["direct"]: figures}))
     say(f"from two-stage on {len(motions['test'])} crops of other people: {figures}")
 
 
 SPLITS = ("train", "val", "test")
-
-
-def say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
 def engine(pack: packs.Pack, threads: int) -> Backend:
@@ -326,7 +323,7 @@ def trained(
     learning = predictor(net)
     optimiser = torch.optim.AdamW(learning.parameters(), lr=PEAK_LR, weight_decay=WEIGHT_DECAY)
     parts = {"net": net, "average": average, "optimiser": optimiser}
-    first = restored(state, parts)
+    first = int(restored(state, parts).get("step", 0))
     rng, steps = np.random.default_rng([seed, first]), epochs * len(taught.controls) // BATCH
     begun, running = time.monotonic(), 0.0
     for step in range(first + 1, steps + 1):
@@ -344,7 +341,7 @@ def trained(
         running += (loss.item() - running) / min(step - first, 50)
         if step % 200 == 0 or step == steps:
             left = (time.monotonic() - begun) / (step - first) * (steps - step) / 60
-            keep(state, step, parts)
+            keep(state, parts, step=step)
             apart = _apart(average, check, device)
             say(f"step {step}/{steps} loss {running:.4f}, {apart:.4f} on other people, {left:.0f} min left")
     return average.cpu().eval()
@@ -391,13 +388,9 @@ def _unfolded(config: DirectConfig) -> DirectNetwork:
     return net
 
 
-def write(
-    out: Path, pack: packs.Pack, net: DirectNetwork, command: str, figures: dict[str, object]
-) -> packs.Pack:
+def write(out: Path, pack: packs.Pack, net: DirectNetwork, command: str) -> packs.Pack:
     """The pack with the new net."""
-    return write_with(
-        out, pack, "direct", "direct", net, command, options={"angle_unit": "radian"}, stated=figures
-    )
+    return write_with(out, pack, "direct", "direct", net, command, options={"angle_unit": "radian"})
 
 
 def difference(chain: TwoStagePipeline, gear: DirectPipeline, bank: Row) -> dict[str, object]:

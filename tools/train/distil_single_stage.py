@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from tools.dataset import face_dataset as data
 from tools.evaluate.single_stage import load_net
 from tools.evaluate.single_stage_report import evaluate, write_pack
+from tools.train.checkpoint import Part, keep, restored
 from tools.train.single_stage import EMA, Batches, average_into, learning_rate
 from tools.train.slim_single_stage import slimmed
 from tools.train.training_step import laid_out
@@ -158,21 +159,16 @@ class Run:
         optimiser = torch.optim.AdamW(net.parameters(), weight_decay=WEIGHT_DECAY)
         return Run(net, copy.deepcopy(net), optimiser)
 
+    @property
+    def _parts(self) -> dict[str, Part]:
+        return {"net": self.net, "average": self.average, "optimiser": self.optimiser}
+
     def save(self, file: Path) -> None:
-        parts = {"net": self.net, "average": self.average, "optimiser": self.optimiser}
-        file.parent.mkdir(parents=True, exist_ok=True)
-        # Under another name first: a run that is stopped here must not lose the state before.
-        new = file.with_suffix(".new")
-        counts = {"step": self.step, "seconds": self.seconds}
-        torch.save(counts | {name: part.state_dict() for name, part in parts.items()}, new)
-        new.replace(file)
+        keep(file, self._parts, step=self.step, seconds=self.seconds)
 
     def load(self, file: Path) -> None:
-        saved = torch.load(file, weights_only=True)
-        self.net.load_state_dict(saved["net"])
-        self.average.load_state_dict(saved["average"])
-        self.optimiser.load_state_dict(saved["optimiser"])
-        self.step, self.seconds = saved["step"], saved["seconds"]
+        counts = restored(file, self._parts)
+        self.step, self.seconds = int(counts["step"]), counts["seconds"]
 
 
 def descend(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from torch import nn
 from x2c_edge import packs
 from x2c_edge.backends.cpu_engine import GRAPH
 from x2c_edge.convert.checkpoints import saved_net
-from x2c_edge.convert.replace_net import STATED
 from x2c_edge.nets import published
 
 
@@ -27,11 +25,10 @@ def write_with(
     *,
     picture: packs.NetInput | None = None,
     options: dict[str, Any] | None = None,
-    stated: Mapping[str, Any] | None = None,
 ) -> packs.Pack:
     """``pack`` with ``net`` as its ``role``, written to the folder ``out``, beside it first.
 
-    Its graphs are left out: ``replace-net`` makes them anew. stated: what the manifest says of the net alone.
+    Its graphs are left out: ``replace-net`` makes them anew.
     """
     home = out.with_name(f".{out.name}.partial")
     shutil.rmtree(home, ignore_errors=True)
@@ -46,7 +43,6 @@ def write_with(
             name=out.name,
             nets={**here.nets, role: spec},
             files={key: entry for key, entry in here.files.items() if not key.startswith(GRAPH)},
-            accuracy={**here.accuracy, **({STATED[role]: dict(stated)} if stated else {})},
             trained_by=command,
         )
     )

@@ -196,7 +196,7 @@ def descend(
     learning = nn.ModuleDict({"net": net} | ({"beside": beside} if beside else {}))
     optimiser = torch.optim.AdamW(learning.parameters(), lr=peak, weight_decay=WEIGHT_DECAY)
     parts = {"learning": learning, "average": average, "optimiser": optimiser}
-    first = restored(state, parts)
+    first = int(restored(state, parts).get("step", 0))
     samples.go_on_from(first)
     batches = iter(torch.utils.data.DataLoader(samples, batch_size=None, num_workers=1, prefetch_factor=4))
     start, running = time.monotonic(), 0.0
@@ -218,7 +218,7 @@ def descend(
                 flush=True,
             )
             if state is not None:
-                keep(state, step, parts)
+                keep(state, parts, step=step)
         yield step
     if state is not None:
         state.unlink(missing_ok=True)

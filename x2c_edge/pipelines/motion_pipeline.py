@@ -84,7 +84,6 @@ class MotionPipeline(ABC):
         except (SafetensorError, KeyError, ValueError, OSError) as error:
             raise NotFoundError(f"{pack.files['source'].file}: {error}; import the pack again") from None
         self._has_reference = False
-        self._crop: FaceCrop | None = None
         try:
             self._make_buffers(pack, backend, row)
             self._make_own_buffers(pack, backend)
@@ -120,7 +119,6 @@ class MotionPipeline(ABC):
 
     def measure(self, crop: FaceCrop) -> Measurement:
         """Tracker's measurement, motion and, with a reference, the controls that belong on the robot."""
-        self._crop = crop
         if self._tracker.show(crop):
             self.plan.forget()
         at_once = self.plan.at_once
@@ -218,7 +216,6 @@ class MotionPipeline(ABC):
 
     def _sample(self) -> None:
         """The affine goes from net to net: on a GPU the host does not see the landmarks in between."""
-        assert self._crop is not None
         seen = self._tracker.input
         _kernels.aim_crop(
             self._tracker.points,
@@ -231,18 +228,7 @@ class MotionPipeline(ABC):
             shift=self._crop_shift,
             stream=self._stream,
         )
-        _kernels.crop_normalize(
-            seen.image,
-            self._face_affine,
-            self._face[0],
-            format=self._crop.frame.format,
-            order=self._face_input.order,
-            mean=self._face_input.mean,
-            std=self._face_input.std,
-            taps=0,
-            threads=self._threads,
-            stream=self._stream,
-        )
+        self._tracker.cut(self._face_affine, self._face[0], self._face_input, self._threads)
 
     def _relative(self) -> None:
         """Section 6 into the second half of the stitching network's input; the motion itself besides."""

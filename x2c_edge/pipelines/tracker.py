@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x2c_edge import _kernels
-from x2c_edge.backends.base import Backend
+from x2c_edge.backends.base import Backend, Buffer
 from x2c_edge.controls import N_CONTROLS
 from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import FaceCrop
 from x2c_edge.nets.landmarks import LANDMARK_IDS
-from x2c_edge.packs import NetSpec, Pack
+from x2c_edge.packs import NetInput, NetSpec, Pack
 from x2c_edge.pipelines.base import Measurement
 from x2c_edge.pipelines.rotation import about_view, rotation_matrix
 
@@ -50,18 +50,22 @@ class Tracker:
 
     def sample(self) -> None:
         """The crop's pixels, normalised."""
-        assert self._crop is not None
         self.input.send()
+        self.cut(self.input.affine, self._x[0], self._input, self._threads)
+
+    def cut(self, affine: Buffer, out: Buffer, picture: NetInput, threads: int) -> None:
+        """A crop of the frame that is shown, as a net takes it. affine: (2, 3) float64, crop to frame."""
+        assert self._crop is not None
         _kernels.crop_normalize(
             self.input.image,
-            self.input.affine,
-            self._x[0],
+            affine,
+            out,
             format=self._crop.frame.format,
-            order=self._input.order,
-            mean=self._input.mean,
-            std=self._input.std,
+            order=picture.order,
+            mean=picture.mean,
+            std=picture.std,
             taps=0,
-            threads=self._threads,
+            threads=threads,
             stream=self._stream,
         )
 

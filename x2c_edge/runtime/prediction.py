@@ -11,13 +11,14 @@ Camera, copy and wire are not in it. How wrong the model is on a machine that ca
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from x2c_edge.errors import NotFoundError
 from x2c_edge.packs import NetSpec, Pack, open_pack
 from x2c_edge.runtime.boards import PRECISIONS, Board, board
+from x2c_edge.runtime.gears import PIPELINE_NETS
 
 if TYPE_CHECKING:
     from x2c_edge.nets.cost import Layer, NetCost
@@ -27,9 +28,12 @@ _BYTES: Final = {"fp32": 4, "fp16": 2, "int8": 1}
 TRACKER: Final = "single_stage"
 # Parts of the nets that are two engines, by engine.
 _PARTS: Final = {"dense_motion": "dense motion", "direct_motion": "dense motion", "warp_tail": "tail"}
-# Engines that only one of the two gears with a motion path has.
-_PICTURE: Final = ("dense_motion", "warp_tail", "generator", "mapping")
-_NO_PICTURE: Final = ("direct_motion", "direct")
+_MOTION: Final = (TRACKER, "motion", "face_motion", "stitching")
+ENGINES: Final[Mapping[str, tuple[str, ...]]] = {  # that run for a frame, by gear
+    "two-stage": (*_MOTION, "dense_motion", "warp_tail", "generator", "mapping"),
+    "direct": (*_MOTION, "direct_motion", "direct"),
+    "single-stage": (TRACKER,),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +73,11 @@ def kernels_time(nets: Sequence[NetCost], machine: Board, precision: str) -> Ste
 
 def gears_of(pack: Pack, nets: Sequence[NetCost]) -> dict[str, list[NetCost]]:
     """The nets that run for a frame, by gear, best first; the tracker is part of every one."""
-    gears: dict[str, list[NetCost]] = {}
-    if "generator" in pack.nets:
-        gears["two-stage"] = [net for net in nets if net.name not in _NO_PICTURE]
-    if "direct" in pack.nets:
-        gears["direct"] = [net for net in nets if net.name not in _PICTURE]
-    if tracker := [net for net in nets if net.name == TRACKER]:
-        gears["single-stage"] = tracker
-    return gears
+    return {
+        gear: [net for net in nets if net.name in ENGINES[gear]]
+        for gear, net in PIPELINE_NETS
+        if net in pack.nets
+    }
 
 
 def predicted(nets: Sequence[NetCost], machine: Board, precision: str) -> list[StepTime]:
