@@ -81,12 +81,12 @@ def test_the_work_for_one_picture_is_bounded(middle: bytes) -> None:
     honest, hostile = array(jpeg(1280, 720)), array(data)
     costs = {"hostile": float("inf"), "honest": float("inf")}
     for _ in range(15):
-        start = time.perf_counter()
+        start = time.thread_time()  # what other programs take meanwhile does not count
         assert decode_jpeg(hostile) is None
-        costs["hostile"] = min(costs["hostile"], time.perf_counter() - start)
-        start = time.perf_counter()
+        costs["hostile"] = min(costs["hostile"], time.thread_time() - start)
+        start = time.thread_time()
         assert decode_jpeg(honest) is not None
-        costs["honest"] = min(costs["honest"], time.perf_counter() - start)
+        costs["honest"] = min(costs["honest"], time.thread_time() - start)
     assert costs["hostile"] < 2 * costs["honest"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -49,14 +49,21 @@ def press(tab: Tab, key: str) -> None:
 
 def leave_and_come_back(tab: Tab) -> None:
     """Reload; the page asks first, because answers are not saved."""
-    tab.js("void setTimeout(() => location.reload())")
+    tab.js("window.left = true; void setTimeout(() => location.reload())")
+    until_done(lambda: tab("Page.handleJavaScriptDialog", accept=True) == {}, "the page did not ask")
+    # What it leaves is still there for a moment, and looks the same.
+    until_done(lambda: tab.js("!window.left && document.readyState === 'complete'"), "it did not come back")
+
+
+def until_done(done: Callable[[], bool], otherwise: str) -> None:
+    """What cannot be asked yet, while a page goes, is asked again."""
     until = time.monotonic() + 60
     while time.monotonic() < until:
-        with contextlib.suppress(AssertionError):  # the dialog is not open yet
-            tab("Page.handleJavaScriptDialog", accept=True)
-            return
+        with contextlib.suppress(AssertionError):
+            if done():
+                return
         time.sleep(0.05)
-    pytest.fail("the page did not ask")
+    pytest.fail(otherwise)
 
 
 def asked(tab: Tab) -> tuple[str, int]:
