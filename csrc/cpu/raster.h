@@ -4,7 +4,8 @@
 
 namespace x2c::cpu {
 
-// Draws the job's triangles over what `out` holds. The result does not depend on `threads`.
+// Draws the job's triangles over what `out` holds. The result depends neither on `threads` nor on the
+// instruction set.
 void rasterise(const RasterJob& job, int threads);
 
 }  // namespace x2c::cpu

@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 
 from x2c_edge import _kernels
+from x2c_edge.controls import SAFE_HIGH, SAFE_LOW
+from x2c_edge.robot.face import AmecaFace, Scene
+
+pytestmark = pytest.mark.usefixtures("every_variant")
 
 SIZE = 48
 FOCAL = 48.0  # at distance 1, half a unit reaches from the middle to the edge of the picture
@@ -105,6 +109,64 @@ def test_light_falls_with_the_angle_and_texture_is_interpolated():
     uv = np.array([[0, 0], [0, 0], [1, 0], [1, 0]], np.float32)
     ramp = draw(vertices, triangles, texture=texture, uv=uv)[24, 12:36, 0].astype(float)
     np.testing.assert_allclose(ramp, 255 * (np.arange(24) + 0.5) / 24, atol=1)
+
+
+def test_shading_is_that_of_a_float64_reference():
+    """One lit, textured triangle that fills the picture. A level: what rounding to a byte may turn over."""
+    rng = np.random.default_rng(5)
+    vertices = np.array([[-3, -2.2, -1.5], [3.5, -1.8, -2.0], [0.2, 4, -2.5]], np.float32)
+    shade = np.array([0.4, 0.9, 1.1], np.float32)
+    uv = rng.uniform(-0.5, 6, (3, 2)).astype(np.float32)
+    texture = rng.integers(0, 256, (5, 6, 4), dtype=np.uint8)
+    directions = np.array([[0.3, 0.5, 1], [-1, 0.2, 0.4], [0.1, -1, 0.1], [0, 0.2, -1]])
+    lights = np.hstack([directions, rng.uniform(0.1, 0.4, (4, 3))]).astype(np.float32)
+    ambient = rng.uniform(0, 0.2, (2, 3)).astype(np.float32)
+    image = draw(
+        vertices, [[0, 1, 2]], shade=shade, uv=uv, texture=texture, lights=lights, ambient=ambient, samples=1
+    )
+
+    at = vertices.astype(np.float64)
+    screen = np.stack([MIDDLE - FOCAL * at[:, 0] / at[:, 2], MIDDLE + FOCAL * at[:, 1] / at[:, 2]], 1)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    edges = np.stack([screen[1] - screen[0], screen[2] - screen[0]], 1)
+    weight = np.stack([x - screen[0, 0], y - screen[0, 1]], -1) @ np.linalg.inv(edges).T
+    weight = np.concatenate([1 - weight.sum(-1, keepdims=True), weight], -1)
+    assert (weight > 0).all()
+    normal = np.cross(at[1] - at[0], at[2] - at[0])
+    normal /= np.linalg.norm(normal)
+    u, v = np.moveaxis(np.clip(weight @ uv, 0, [5, 4]), -1, 0)
+    u0, v0 = u.astype(int), v.astype(int)
+    u1, v1 = np.minimum(u0 + 1, 5), np.minimum(v0 + 1, 4)
+    fu, fv = (u - u0)[..., None], (v - v0)[..., None]
+    above = texture[v0, u0] * (1 - fu) + texture[v0, u1] * fu
+    texel = (above * (1 - fv) + (texture[v1, u0] * (1 - fu) + texture[v1, u1] * fu) * fv) / 255
+    shaded = weight @ shade
+    gloss = texel[..., 3] * np.minimum(shaded, 1)
+    sky = 0.5 + 0.5 * normal[1]
+    diffuse = np.broadcast_to(ambient[1] + (ambient[0] - ambient[1]) * sky, (SIZE, SIZE, 3))
+    specular = np.zeros((SIZE, SIZE, 3))
+    for light in lights.astype(np.float64):
+        towards = light[:3] / np.linalg.norm(light[:3])
+        half = towards + np.array([0, 0, 1])
+        half /= np.linalg.norm(half)
+        lit = (normal @ towards + 0.25) / 1.25
+        if lit > 0:
+            s = max(normal @ half, 0)
+            shine = 0.35 * gloss * (1 - gloss**2) * s**16 + 3 * gloss**3 * s**128
+            diffuse = diffuse + light[3:] * lit
+            specular = specular + light[3:] * shine[..., None]
+    wanted = texel[..., :3] ** 2 * shaded[..., None] * diffuse + specular
+    np.testing.assert_allclose(image, np.sqrt(np.minimum(wanted, 1)) * 255, atol=1)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3, 4])
+def test_every_instruction_set_draws_the_same_picture(samples, every_variant):
+    """To the last bit: a data set does not depend on the machine that made it."""
+    face = AmecaFace(77, Scene.random(3), samples=samples)
+    values = np.random.default_rng(2).uniform(SAFE_LOW, SAFE_HIGH)
+    picture = face.render(values)
+    _kernels.set_cpu_variant("baseline")
+    np.testing.assert_array_equal(picture, face.render(values))
 
 
 def test_threads_do_not_change_the_picture():

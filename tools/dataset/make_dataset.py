@@ -50,10 +50,11 @@ SSIM_SIDE = 64
 LONG_SSIM_SIDE = 128  # nearer to the SSIM of whole pictures, which tells more frames apart
 FEWEST = round(SHORTEST_S / STEP_S) + 1  # pairs of an animation of 1 s
 MOST = 230  # pairs of one of 15 s: as a portrait, of 301 frames 233 to 260 were kept
-# Renderings are smooth: runs of equal differences pack them as well as a search does, and sooner.
-PNG_OPTIONS = (
-    cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE,
-)  # fmt: skip
+# Renderings are smooth: runs of equal differences from what Paeth expects pack them as well as a search for
+# the best filter and the longest match does, and sooner. OpenCV before 4.12 takes every filter.
+PNG_OPTIONS = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+if hasattr(cv2, "IMWRITE_PNG_FILTER"):
+    PNG_OPTIONS += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_PAETH]
 
 
 class Scenes(str, Enum):
@@ -314,7 +315,7 @@ def _generator() -> str:
     sources += [
         Path(__file__),
         *map(Path(__file__).with_name, ("compose_animations.py", "long_animations.py", "exclusions.py")),
-        ROOT / "csrc" / "cpu" / "raster.cpp",
+        *(ROOT / "csrc" / "cpu").glob("raster*"),
     ]
     digest = hashlib.sha256()
     for path in sorted(sources):
