@@ -61,6 +61,7 @@ PARTS = {
     "pipelines": 120,
     "backends": 60,
     "monitor": 45,
+    "others": 120,
     "nets": 180,
     "cli": 90,
     "convert": 180,
@@ -144,8 +145,8 @@ def native_key() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def make_checkout(wheel: Path) -> None:
-    """The files that git tracks, as they are on disk, with the wheel's kernels among them."""
+def make_checkout(wheel: Path) -> str:
+    """The files that git tracks, as they are on disk, with the wheel's kernels among them; their commit."""
     target = HERE / "main"
     shutil.rmtree(target, ignore_errors=True)
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
@@ -155,6 +156,8 @@ def make_checkout(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         (module,) = (name for name in archive.namelist() if name.endswith(".so"))
         archive.extract(module, target)
+    described = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(described, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def emulator() -> str:
@@ -184,16 +187,16 @@ def emulated(command: list[str], log: Path, limit_s: float) -> int:
             return 124
 
 
-def test_part(name: str) -> dict[str, object]:
-    """How pytest ended on tests/NAME, or on the tests that lie in tests/ itself for "others"."""
+def test_part(name: str, commit: str) -> dict[str, object]:
+    """How pytest ended on tests/NAME; "others" are the fuzzers and what lies in tests/ itself."""
     log = HERE / "logs" / f"{name}.txt"
-    where = [f"tests/{name}"]
+    alone = sorted(f"tests/{path.name}" for path in (HERE / "main/tests").glob("test_*.py"))
+    where = ["tests/fuzz", *alone] if name == "others" else [f"tests/{name}"]
+    # -v: the log of a part that is out of time names the test it was in.
     command = [
-        "/usr/bin/env", "OMP_NUM_THREADS=1", "python3", "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider",
+        "/usr/bin/env", "OMP_NUM_THREADS=1", "python3", "-m", "pytest", "-v", "-rs", "-p", "no:cacheprovider",
         f"--timeout={TEST_LIMIT_S}", *where,
     ]  # fmt: skip
-    described = ["git", "describe", "--always", "--dirty"]  # now: the tests that run are those of the start
-    commit = subprocess.run(described, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
     start = time.monotonic()
     code = emulated(command, log, PARTS[name] * 60)
     said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
@@ -225,11 +228,11 @@ def main(
         emulator()
         (HERE / "logs").mkdir(parents=True, exist_ok=True)
         make_root()
-        make_checkout(make_wheel())
+        commit = make_checkout(make_wheel())
         kept = HERE / "state.json"
         state = json.loads(kept.read_text()) if kept.exists() else {}
         for name in part or [name for name in PARTS if not state.get(name, {}).get("green")]:
-            state[name] = test_part(name)
+            state[name] = test_part(name, commit)
             print(f"{name:10s} {state[name]['said']} ({state[name]['minutes']} min)", flush=True)
             kept.write_text(json.dumps(state, indent=1))
             write_report(state)
