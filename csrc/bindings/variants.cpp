@@ -12,7 +12,8 @@ namespace x2c::bindings {
 namespace {
 
 constexpr std::pair<const char*, x2c::cpu::Variant> kVariants[] = {{"baseline", x2c::cpu::Variant::kBaseline},
-                                                                   {"avx2", x2c::cpu::Variant::kAvx2}};
+                                                                   {"avx2", x2c::cpu::Variant::kAvx2},
+                                                                   {"neon", x2c::cpu::Variant::kNeon}};
 
 py::list cpu_variants() {
     py::list names;
@@ -40,7 +41,7 @@ void set_cpu_variant(const std::string& wanted) {
 
 void define_variants(py::module_& module) {
     module.def("cpu_variants", &cpu_variants,
-               "Instruction sets that the CPU kernels can use here: 'baseline', 'avx2'.");
+               "Instruction sets that the CPU kernels can use here: 'baseline', and 'avx2' or 'neon'.");
     module.def("cpu_variant", &cpu_variant, "The one in use: the last of cpu_variants() unless it was set.");
     module.def("set_cpu_variant", &set_cpu_variant, py::arg("name"),
                "Choose one of cpu_variants() for the whole process; for tests and comparisons.");

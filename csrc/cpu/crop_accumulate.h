@@ -76,7 +76,7 @@ void accumulate_black(int n, Block& block) {
     }
 }
 
-#if !defined(__AVX2__)  // crop_accumulate_avx2.h has a faster one
+#if !defined(__AVX2__) && !defined(X2C_NEON)  // these two have faster ones of their own
 template <PixelFormat F, bool First>
 void accumulate_raw(const std::uint8_t* frame, std::int32_t next_row, int n, Block& block) {
     gather_raw<F>(frame, next_row, n, block);

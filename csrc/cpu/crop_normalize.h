@@ -12,6 +12,9 @@ void crop_rows(const CropJob& job, int begin, int end);
 namespace avx2 {
 void crop_rows(const CropJob& job, int begin, int end);
 }
+namespace neon {
+void crop_rows(const CropJob& job, int begin, int end);
+}
 
 void crop_normalize(const CropJob& job, int threads);
 

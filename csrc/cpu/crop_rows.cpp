@@ -13,6 +13,8 @@
 #include "half_rows.h"
 #if defined(__AVX2__)
 #include "crop_accumulate_avx2.h"
+#elif defined(X2C_NEON)
+#include "crop_accumulate_neon.h"
 #endif
 
 namespace x2c::cpu::X2C_VARIANT {

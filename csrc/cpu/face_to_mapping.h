@@ -13,6 +13,9 @@ void face_rows(const FaceToMappingJob& job, int begin, int end);
 namespace avx2 {
 void face_rows(const FaceToMappingJob& job, int begin, int end);
 }
+namespace neon {
+void face_rows(const FaceToMappingJob& job, int begin, int end);
+}
 
 void face_to_mapping(const FaceToMappingJob& job, int threads);
 

@@ -1,9 +1,10 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 #if defined(__F16C__)
 #include <immintrin.h>
+#elif defined(X2C_NEON)
+#include <arm_neon.h>
 #endif
 
 #include "../core/half.h"
@@ -22,10 +23,11 @@ inline void store_half(const float* values, int n, HalfBits* out) {
         const __m128i half = _mm256_cvtps_ph(_mm256_loadu_ps(values + i), _MM_FROUND_TO_NEAREST_INT);
         _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), half);
     }
-#elif defined(__aarch64__)
-    for (; i < n; ++i) {
-        const auto half = static_cast<__fp16>(values[i]);
-        std::memcpy(out + i, &half, sizeof half);
+#elif defined(X2C_NEON)
+    for (; i + 8 <= n; i += 8) {
+        const float16x4_t low = vcvt_f16_f32(vld1q_f32(values + i));
+        const float16x8_t half = vcvt_high_f16_f32(low, vld1q_f32(values + i + 4));
+        vst1q_u16(out + i, vreinterpretq_u16_f16(half));
     }
 #endif
     for (; i < n; ++i) out[i] = half_bits(values[i]);
@@ -38,11 +40,11 @@ inline void load_half(const HalfBits* values, int n, float* out) {
         const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values + i));
         _mm256_storeu_ps(out + i, _mm256_cvtph_ps(half));
     }
-#elif defined(__aarch64__)
-    for (; i < n; ++i) {
-        __fp16 half;
-        std::memcpy(&half, values + i, sizeof half);
-        out[i] = half;
+#elif defined(X2C_NEON)
+    for (; i + 8 <= n; i += 8) {
+        const float16x8_t half = vreinterpretq_f16_u16(vld1q_u16(values + i));
+        vst1q_f32(out + i, vcvt_f32_f16(vget_low_f16(half)));
+        vst1q_f32(out + i + 4, vcvt_high_f32_f16(half));
     }
 #endif
     for (; i < n; ++i) out[i] = half_value(values[i]);

@@ -13,6 +13,9 @@ void motion_slices(const MotionVolumeJob& job, int begin, int end);
 namespace avx2 {
 void motion_slices(const MotionVolumeJob& job, int begin, int end);
 }
+namespace neon {
+void motion_slices(const MotionVolumeJob& job, int begin, int end);
+}
 
 void motion_volume(const MotionVolumeJob& job, int threads);
 

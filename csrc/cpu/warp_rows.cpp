@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "half_rows.h"
+#include "turn_rows.h"
 #include "warp_volume.h"
 
 namespace x2c::cpu::X2C_VARIANT {
@@ -25,7 +26,7 @@ struct Block {
     alignas(64) float logits[kBlock];            // halves, as floats
     alignas(64) float feature[8][kMaxWarpChannels];
     alignas(64) float samples[kBlock * kMaxWarpChannels];  // voxel by voxel, without gaps
-    alignas(64) float row[kBlock];
+    alignas(64) float row[kTurned][kBlock];                // on their way to half precision
 };
 
 using Moves = float[3][kMaxWarpKeypoints];
@@ -113,10 +114,14 @@ void store(const WarpVolumeJob& job, Block& block) {
     const std::ptrdiff_t plane = static_cast<std::ptrdiff_t>(job.height) * job.width;
     auto* out = static_cast<Out*>(job.out) + plane * block.z +
                 static_cast<std::ptrdiff_t>(job.width) * block.y + block.x;
-    for (int k = 0; k < job.channels; ++k, out += plane * job.depth) {
-        float* row = begin_row(out, block.row);
-        for (int i = 0; i < block.n; ++i) row[i] = block.samples[i * job.channels + k];
-        finish_row(row, block.n, out);
+    const std::ptrdiff_t volume = plane * job.depth;
+    for (int first = 0; first < job.channels; first += kTurned) {
+        const int count = std::min(kTurned, job.channels - first);
+        const auto row_of = [&](int k) { return out + volume * (first + k); };
+        float* rows[kTurned];
+        for (int k = 0; k < count; ++k) rows[k] = begin_row(row_of(k), block.row[k]);
+        turn_rows(block.samples + first, job.channels, block.n, rows, count);
+        for (int k = 0; k < count; ++k) finish_row(rows[k], block.n, row_of(k));
     }
 }
 

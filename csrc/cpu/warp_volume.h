@@ -13,6 +13,9 @@ void warp_rows(const WarpVolumeJob& job, int begin, int end);
 namespace avx2 {
 void warp_rows(const WarpVolumeJob& job, int begin, int end);
 }
+namespace neon {
+void warp_rows(const WarpVolumeJob& job, int begin, int end);
+}
 
 void warp_volume(const WarpVolumeJob& job, int threads);
 
