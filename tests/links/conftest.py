@@ -32,7 +32,7 @@ def make_command() -> CommandMaker:
 def eventually() -> Callable[[Callable[[], object]], None]:
     """Wait for something to become true; the limit only ends a test that has failed."""
 
-    def wait(condition: Callable[[], object], limit_s: float = 10) -> None:
+    def wait(condition: Callable[[], object], limit_s: float = 60) -> None:
         end = time.monotonic() + limit_s
         while not condition():
             assert time.monotonic() < end, "it never happened"
