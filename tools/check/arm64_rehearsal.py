@@ -194,8 +194,8 @@ def test_part(name: str, commit: str) -> dict[str, object]:
     where = ["tests/fuzz", *alone] if name == "others" else [f"tests/{name}"]
     # -v: the log of a part that is out of time names the test it was in.
     command = [
-        "/usr/bin/env", "OMP_NUM_THREADS=1", "python3", "-m", "pytest", "-v", "-rs", "-p", "no:cacheprovider",
-        f"--timeout={TEST_LIMIT_S}", *where,
+        "/usr/bin/env", "OMP_NUM_THREADS=1", "python3", "-m", "pytest", "-v", "-rfEs",
+        "-p", "no:cacheprovider", f"--timeout={TEST_LIMIT_S}", *where,
     ]  # fmt: skip
     start = time.monotonic()
     code = emulated(command, log, PARTS[name] * 60)
