@@ -137,6 +137,8 @@ void rasterise(const RasterJob& job, int threads) {
     RasterBand draw = baseline::raster_band;
 #if defined(X2C_HAVE_AVX2)
     if (current_variant() == Variant::kAvx2) draw = avx2::raster_band;
+#elif defined(X2C_HAVE_NEON)
+    if (current_variant() == Variant::kNeon) draw = neon::raster_band;
 #endif
     parallel_for(bands, 1, threads, [&drawing, draw](int begin, int end) {
         thread_local Band band;

@@ -61,5 +61,8 @@ void raster_band(const Drawing& drawing, int index, Band& band);
 namespace avx2 {
 void raster_band(const Drawing& drawing, int index, Band& band);
 }
+namespace neon {
+void raster_band(const Drawing& drawing, int index, Band& band);
+}
 
 }  // namespace x2c::cpu
