@@ -70,6 +70,11 @@ class NetSpec:
         """Whether it cuts patches from its picture, at positions that float16 is too coarse for."""
         return bool(self.config.get("sizes", self.config).get("patch_widths"))
 
+    @property
+    def hears_tracker(self) -> bool:
+        """Whether the tracker's row is an input of this motion extractor (``nets.face_motion``)."""
+        return self.config.get("opinions") == 2
+
 
 @dataclass(frozen=True, slots=True)
 class PackFile:

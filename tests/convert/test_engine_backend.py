@@ -258,7 +258,7 @@ def test_without_a_face_the_tracker_alone_is_looked_at(two_stage_pack, crops, on
     cuda = FakeCuda()
     pipeline = on_device(two_stage_pack, cuda, CARD, "fp32")
     rehearse(pipeline, crops)
-    row = at(pipeline._tracker._row)
+    row = at(pipeline._tracker.row)
     run = pipeline._tracker._run_net
 
     def blind() -> None:

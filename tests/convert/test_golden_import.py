@@ -76,7 +76,7 @@ def test_the_golden_controls(shared, weights, small_pack, tmp_path, mapping_inpu
         pipeline.plan.run(stop)
         difference = np.abs(pipeline._raw[0] - golden[route][i]).max()
         assert difference <= tolerances[f"end_to_end/{route}"]["atol"]
-        points = np.abs(pipeline._kp_driving - golden["x_driving"][i]).max()
+        points = np.abs(pipeline.kp_driving - golden["x_driving"][i]).max()
         assert points <= tolerances["end_to_end/x_driving"]["atol"]
 
 

@@ -28,11 +28,12 @@ def net() -> DirectNetwork:
     return made
 
 
-def seen(net: DirectNetwork, count: int = 1) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def seen(net: DirectNetwork, count: int = 1) -> tuple[torch.Tensor, ...]:
     c = net.config
     warped = torch.randn(count, c.channels * c.depth, c.side, c.side)
     grid = coordinate_grid(torch.Size((c.depth, c.side, c.side)), warped)
-    return warped, torch.rand(count, 1, c.side, c.side), grid + 0.1 * torch.randn(count, *grid.shape)
+    dense = grid + 0.1 * torch.randn(count, *grid.shape)
+    return warped, torch.rand(count, 1, c.side, c.side), dense, torch.randn(count, c.keypoints, 3)
 
 
 def test_a_pack_gives_the_same_net_back(net: DirectNetwork):
@@ -49,12 +50,14 @@ def test_all_that_is_seen_counts(net: DirectNetwork):
     x = seen(net)
     with torch.inference_mode():
         before = net.predict(*x)
-        for i in range(3):
+        for i in range(4):
             changed = list(x)
             changed[i] = changed[i].flip(-2)
             assert (net.predict(*changed) - before).abs().max() > 1e-3
-        net.appearance.add_(1.0)
-        assert (net.predict(*x) - before).abs().max() > 1e-3
+        for constant in (net.appearance, net.still):
+            before = net.predict(*x)
+            constant.add_(1.0)
+            assert (net.predict(*x) - before).abs().max() > 1e-3
 
 
 def test_a_thinner_last_map_changes_the_heads_and_nothing_before_them():
@@ -90,7 +93,7 @@ def test_engines_are_two_with_matching_ports(net: DirectNetwork):
     volume = (1, CONFIG.channels, CONFIG.depth, 16, 16)
     dense, predict = engine_nets(folded(net), 0, volume)
     assert (dense.name, predict.name) == ("direct_motion", "direct")
-    assert [p.name for p in predict.inputs] == ["warped", "occlusion", "deformation"]
+    assert [p.name for p in predict.inputs] == ["warped", "occlusion", "deformation", "driving"]
     with torch.inference_mode():
         outs = dense.module(torch.zeros(dense.inputs[0].shape))
         assert [tuple(o.shape) for o in outs] == [p.shape for p in dense.outputs]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from x2c_edge.controls import N_CONTROLS
 from x2c_edge.nets.arch import config_from_manifest, config_to_manifest, folded, opened
 from x2c_edge.nets.cpu_nets import cpu_nets
 from x2c_edge.nets.face_motion import FaceMotion, FaceMotionConfig
@@ -13,19 +16,28 @@ from x2c_edge.nets.inference import function
 SMALL = FaceMotionConfig(64, 8, (8, 16), (1, 0), 32, patch_widths=(8, 8), patch_hidden=16, keypoints=5)
 
 
-@pytest.fixture
-def net() -> FaceMotion:
+@pytest.fixture(params=[1, 2], ids=["its own opinion", "the tracker's, too"])
+def net(request) -> FaceMotion:
     torch.manual_seed(0)
-    made = FaceMotion(SMALL).eval()
+    made = FaceMotion(replace(SMALL, opinions=request.param)).eval()
     with torch.no_grad():
         made.kp.normal_()
+        if request.param == 2:
+            made.meaning.normal_()
+            made.falling.uniform_()
     return made
 
 
+def seen(net: FaceMotion, count: int) -> tuple[torch.Tensor, ...]:
+    """Pictures, and rows of the tracker if it is heard."""
+    x = torch.randn(count, 3, 64, 64)
+    row = torch.randn(count, 1 + 2 * net.config.landmarks + 3 + N_CONTROLS)
+    return (x, row)[: net.config.opinions]
+
+
 def test_heads_are_the_motion_extractor_s(net: FaceMotion):
-    x = torch.randn(3, 3, 64, 64)
     with torch.inference_mode():
-        heads = net(x)
+        heads = net(*seen(net, 3))
     assert [tuple(h.shape) for h in heads] == [(3, 1), (3, 1), (3, 1), (3, 3), (3, 15), (3, 1), (3, 15)]
     assert not heads.t.any()
     assert (heads.scale == 1).all()
@@ -34,25 +46,28 @@ def test_heads_are_the_motion_extractor_s(net: FaceMotion):
 
 
 def test_a_pack_gives_the_same_net_back(net: FaceMotion):
-    held = folded(net).state_dict()
-    again = opened("face_motion", config_to_manifest(SMALL), held)
-    assert config_from_manifest("face_motion", config_to_manifest(SMALL)) == SMALL
-    x = torch.randn(2, 3, 64, 64)
+    held, sizes = folded(net).state_dict(), config_to_manifest(net.config)
+    again = opened("face_motion", sizes, held)
+    assert config_from_manifest("face_motion", sizes) == net.config
+    x = seen(net, 2)
     with torch.inference_mode():
-        row = function(again, "", torch.float32)(x)[0]
-        torch.testing.assert_close(row, torch.cat(net(x), dim=1), atol=1e-4, rtol=1e-4)
+        row = function(again, "", torch.float32)(*x)[0]
+        torch.testing.assert_close(row, torch.cat(net(*x), dim=1), atol=1e-4, rtol=1e-4)
 
 
 def test_the_cpu_s_form_is_equal(net: FaceMotion):
     (one,) = cpu_nets(folded(net), 64, ())
     assert one.name == "face_motion"
-    x = torch.randn(1, 3, 64, 64)
+    x = seen(net, 1)
+    assert [port.shape for port in one.inputs] == [tuple(part.shape) for part in x]
     with torch.inference_mode():
-        torch.testing.assert_close(one.module(x), torch.cat(net(x), dim=1), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(one.module(*x), torch.cat(net(*x), dim=1), atol=1e-4, rtol=1e-4)
 
 
 def test_sizes_that_no_net_has_are_refused():
     with pytest.raises(ValueError, match="bins = 66"):
         FaceMotion(FaceMotionConfig(64, bins=66))
+    with pytest.raises(ValueError, match="opinions = 3"):
+        FaceMotion(FaceMotionConfig(64, opinions=3))
     with pytest.raises(TypeError):
         config_from_manifest("face_motion", {"stem": -1})

@@ -52,7 +52,7 @@ def test_it_moves_as_two_stage_moves(pack, crops):
     for pipeline in (direct, whole):
         pipeline.refer_to(reference)
     mine, theirs = direct.measure(crops[1]), whole.measure(crops[1])
-    np.testing.assert_array_equal(direct._kp_driving, whole._kp_driving)
+    np.testing.assert_array_equal(direct.kp_driving, whole.kp_driving)
     np.testing.assert_array_equal(direct.front, whole.front)
     np.testing.assert_array_equal(mine.landmarks, theirs.landmarks)
     assert mine.relative
@@ -66,13 +66,13 @@ def test_controls_are_the_predictor_s_on_the_warped_features(pack, crops):
     values = direct.measure(crops[1]).values
     spec, source = pack.nets["direct"], load_file(pack.files["source"].file)
     net = arch.opened(spec.arch, spec.config, load_file(spec.file))
-    driving, still = (torch.from_numpy(np.array(x))[None] for x in (direct._kp_driving, direct._kp_source))
+    driving, still = (torch.from_numpy(np.array(x))[None] for x in (direct.kp_driving, direct.kp_source))
     hidden = net.hourglass(net.front_end(source["compressed"], driving, still))
     moved = net.deformation(net.mask_logits(hidden), driving, still)
     from x2c_edge.nets.warping import sample_volume
 
     warped = sample_volume(source["feature"], moved).flatten(1, 2)
-    expected = net.predict(warped, net.occlusion_map(hidden), moved)
+    expected = net.predict(warped, net.occlusion_map(hidden), moved, driving)
     np.testing.assert_allclose(values, expected[0].double().numpy(), atol=2e-5)
 
 

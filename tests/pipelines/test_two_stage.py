@@ -99,7 +99,7 @@ def test_controls_are_those_of_the_published_arithmetic(pipeline, plain, frames)
 def test_the_reference_itself_leaves_the_robot_s_picture_alone(pipeline, frames):
     pipeline.refer_to(neutral(pipeline, frames[0]))
     pipeline.measure(crop_of(frames[0]))
-    np.testing.assert_allclose(pipeline._kp_moved, pipeline._kp_source, atol=2e-6)
+    np.testing.assert_allclose(pipeline._kp_moved, pipeline.kp_source, atol=2e-6)
 
 
 def test_the_multiplier_of_a_reference_is_one(pack, pipeline, frames):

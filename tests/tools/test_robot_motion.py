@@ -60,6 +60,16 @@ def test_exp_tells_all_face_controls_apart(motion: rm.RobotMotion):
     assert not motion.expression[list(retarget.HEAD_CONTROLS)].any()
 
 
+def test_exp_and_controls_are_each_other_s_inverse(motion: rm.RobotMotion):
+    """Lids as well, from wide open to squeezed shut."""
+    values = np.random.default_rng(2).uniform(SAFE_LOW, SAFE_HIGH, (200, 30))
+    values[:, list(retarget.HEAD_CONTROLS)] = NEUTRAL[list(retarget.HEAD_CONTROLS)]
+    lids = values[:, rm.LIDS]
+    assert (lids < 0).any()
+    assert (lids > rm.SHUT_BELOW).any()
+    np.testing.assert_allclose(rm.controls_of(motion.exp(values)), values, atol=1e-9)
+
+
 def test_angles_and_rotations_are_each_other_s_inverse():
     angles = np.random.default_rng(0).normal(size=(100, 3)) * 0.4
     rotation = rm.row_rotation(angles)

@@ -83,11 +83,28 @@ def test_lessons_hold_what_the_chain_says_and_are_found_again(chain, student, ba
     np.testing.assert_array_equal(again.warped, made.warped)
 
 
+def test_the_keypoints_alone_teach_much_and_the_maps_begin_with_nothing(
+    chain, student, bank, tmp_path, monkeypatch
+):
+    seeing = DirectPipeline(student, TorchBackend(1))
+    seeing.refer_to(training.average_rest(student, bank))
+    taught = training.Lessons.made(tmp_path, chain, seeing, bank)
+    monkeypatch.setattr(training, "KEYPOINT_STEPS", 300)
+    net = training._student(student).eval()
+    before = training._apart(net, taught, "cpu")
+    training.learn_keypoints(net, taught, 1)
+    (warped, *others), _ = taught.rows(np.arange(4))
+    with torch.inference_mode():
+        torch.testing.assert_close(net.predict(warped.flip(0), *others), net.predict(warped, *others))
+    assert training._apart(net, taught, "cpu") < 0.2 * before
+
+
 def test_the_predictor_learns_and_a_stopped_run_goes_on(chain, student, bank, tmp_path, monkeypatch, capsys):
     seeing = DirectPipeline(student, TorchBackend(1))
     seeing.refer_to(training.average_rest(student, bank))
     taught = training.Lessons.made(tmp_path / "train", chain, seeing, bank)
     monkeypatch.setattr(training, "BATCH", 8)
+    monkeypatch.setattr(training, "KEYPOINT_STEPS", 20)
     before = training._apart(training._student(student), taught, "cpu")
     state = tmp_path / "predictor.state"
 

@@ -8,7 +8,7 @@ from tools.dataset import face_dataset as data
 from tools.dataset.robot_motion import code, head_angles, model_angles, robot_motion, row_rotation
 from tools.train import motion as training
 from tools.train import single_stage as base
-from x2c_edge.controls import NEUTRAL
+from x2c_edge.controls import NEUTRAL, SAFE_HIGH, SAFE_LOW
 from x2c_edge.nets import keypoints
 from x2c_edge.nets.face_motion import FaceMotionConfig
 from x2c_edge.nets.single_stage import SingleStage, SingleStageConfig
@@ -30,7 +30,7 @@ def batch_of(faces: data.FaceSet) -> dict[str, torch.Tensor]:
 def test_the_published_heads_say_what_the_plain_ones_said(trainee: training.Trainee):
     x = torch.randn(2, 3, training.SIZE, training.SIZE)
     with torch.inference_mode():
-        plain, heads = trainee(x), training.as_published(trainee)(x)
+        plain, heads = trainee(x), training.as_published(trainee, 1)(x)
     exp = plain["code"].double().numpy() * training.CODE_UNIT @ robot_motion().expression.reshape(30, -1)
     np.testing.assert_allclose(heads.exp.numpy(), exp, atol=1e-5)
     angles = torch.cat([heads.pitch, heads.yaw, heads.roll], dim=1)
@@ -38,6 +38,20 @@ def test_the_published_heads_say_what_the_plain_ones_said(trainee: training.Trai
     np.testing.assert_allclose(heads.kp[0].numpy(), robot_motion().kp.reshape(-1), atol=1e-6)
     assert not heads.t.any()
     assert (heads.scale == 1).all()
+
+
+def test_with_the_tracker_it_says_the_mean_of_both(trainee: training.Trainee):
+    """Of its own and of ``robot_motion``'s, in float64, for open and shut lids."""
+    x = torch.randn(3, 3, training.SIZE, training.SIZE)
+    row = torch.randn(3, 1 + 2 * trainee.net.config.landmarks + 3 + 30)
+    controls = np.random.default_rng(0).uniform(SAFE_LOW, SAFE_HIGH, (3, 30))
+    row[:, -30:] = torch.tensor(controls)
+    net = training.as_published(trainee)
+    with torch.inference_mode():
+        own, both = training.as_published(trainee, 1)(x), net(x, row)
+    wanted = 0.5 * (own.exp.double().numpy() + robot_motion().exp(controls).reshape(3, -1))
+    np.testing.assert_allclose(both.exp.numpy(), wanted, atol=1e-6)
+    torch.testing.assert_close(both.pitch, own.pitch)
 
 
 def test_it_starts_as_the_single_stage_net_that_it_is_made_from():

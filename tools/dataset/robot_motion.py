@@ -22,6 +22,7 @@ from tools.dataset.face_dataset import angles_from_rotation, rotation_from_angle
 from x2c_edge import retarget
 from x2c_edge.controls import HIGH, INDEX, LOW, N_CONTROLS, NAMES, NEUTRAL, SAFE_HIGH, SAFE_LOW
 from x2c_edge.nets import keypoints
+from x2c_edge.nets.face_motion import SHUT_BELOW
 from x2c_edge.robot.deform import HEAD_PIVOT, Deformer
 from x2c_edge.robot.face import LOOK_AT, PORTRAIT, VIEW_HEIGHT
 from x2c_edge.robot.head_shape import EYE_CENTRE
@@ -55,8 +56,7 @@ HEAD_LOW: Final = np.array([SAFE_LOW[INDEX["Head Yaw"]], -0.45, -0.19])
 HEAD_HIGH: Final = np.array([SAFE_HIGH[INDEX["Head Yaw"]], 0.38, 0.19])
 
 # A person's eye at rest is less open than the robot's or more, and relative motion keeps that distance: a
-# shut narrow eye would leave the robot's ajar. So below this opening the code falls faster, by SHUT_EXTRA.
-SHUT_BELOW: Final = 0.3
+# shut narrow eye would leave the robot's ajar. So below SHUT_BELOW the code falls faster, by SHUT_EXTRA.
 SHUT_EXTRA: Final = 0.5
 
 
@@ -88,6 +88,19 @@ def code(controls: ArrayLike) -> Array:
     result[..., list(retarget.HEAD_CONTROLS)] = 0.0
     result[..., LIDS] -= SHUT_EXTRA * np.clip((SHUT_BELOW - values[..., LIDS]) / SHUT_BELOW, 0.0, 1.0)
     return result
+
+
+def controls_of(exp: ArrayLike) -> Array:
+    """Inverse of ``RobotMotion.exp``: (..., K, 3) to the face controls that mean it (..., 30), by least
+    squares; head and neck neutral."""
+    expression = robot_motion().expression[FACE].reshape(len(FACE), -1)
+    wanted = np.asarray(exp, dtype=np.float64)
+    values = np.broadcast_to(NEUTRAL, (*wanted.shape[:-2], N_CONTROLS)).copy()
+    values[..., FACE] += wanted.reshape(*wanted.shape[:-2], -1) @ np.linalg.pinv(expression)
+    lids = values[..., LIDS]
+    fallen = (lids + SHUT_EXTRA) / (1 + SHUT_EXTRA / SHUT_BELOW)
+    values[..., LIDS] = np.where(fallen < 0, lids + SHUT_EXTRA, np.where(lids < SHUT_BELOW, fallen, lids))
+    return values
 
 
 def row_rotation(yaw_pitch_roll: ArrayLike) -> Array:

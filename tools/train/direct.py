@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,12 +59,14 @@ Row = NDArray[np.float32]
 JITTER = data.Jitter(scale=0.06, rotation_deg=0.0, shift=0.03)  # what a follower gets wrong
 MIXED = 0.6  # share of the motions that are mixtures
 SHARD = 500  # lessons in a file
+LAST = 0.15  # of W's last map, the share of channels that is kept
 FIT_ON = 120  # motions that the thinner network is fitted on
 FIT_VOXELS = 300  # of each
 MOST_COLUMNS = 4096  # of a least-squares problem
 BATCH, PEAK_LR, WEIGHT_DECAY, EMA = 64, 2e-3, 0.02, 0.998
+KEYPOINT_STEPS, KEYPOINT_BATCH = 12000, 256
 UNIT = 0.02  # paper units; differences below count by their square
-WIDTHS = (64, 96, 128, 128, 128)
+WIDTHS, HIDDEN = (64, 96, 128, 128, 128), 96
 LAST_SIDE = 4  # of the predictor's last map
 
 
@@ -85,7 +88,7 @@ def main(
     work.mkdir(parents=True, exist_ok=True)
     chain = TwoStagePipeline(opened, engine(opened, threads))
     motions = {
-        split: _kept(work / f"motions_{split}.npy", partial(heads_of, chain, split, seed, folder))
+        split: kept(work / f"motions_{split}.npy", partial(heads_of, chain, split, seed, folder))
         for split in SPLITS
     }
     rest = average_rest(opened, motions["train"])
@@ -123,12 +126,13 @@ def engine(pack: packs.Pack, threads: int) -> Backend:
         return TorchBackend(threads)
 
 
-def _kept(file: Path, make: Callable[[], Row]) -> Row:
+def kept(file: Path, make: Callable[[], Any]) -> Any:
+    """An array from its file, made if that is not there."""
     if not file.is_file():
         say(f"making {file.stem}")
         with written_beside(file) as out:
             np.save(out, make())
-    return np.asarray(np.load(file))
+    return np.load(file)
 
 
 def average_rest(pack: packs.Pack, bank: Row) -> Reference:
@@ -185,7 +189,7 @@ def mixtures(bank: Row, count: int, rng: np.random.Generator, bins: int) -> Row:
 
 
 def thinner(pack: packs.Pack, chain: TwoStagePipeline, bank: Row, rng: np.random.Generator) -> DirectNetwork:
-    """An untrained predictor behind W's dense motion network with a third of the last map's channels: those
+    """An untrained predictor behind W's dense motion network with few of the last map's channels: those
     that its two heads listen to most, and heads fitted to say the same."""
     spec = pack.nets["warping"]
     big = engine_nets.opened(spec.arch, spec.config, spec.file)
@@ -203,17 +207,18 @@ def thinner(pack: packs.Pack, chain: TwoStagePipeline, bank: Row, rng: np.random
             hides.append(big.dense_motion_network.occlusion(seen.flatten(0, 1)[None])[0])
     dense = big.dense_motion_network
     every = dense.hourglass.decoder.out_channels
-    last = max(8, round(0.3 * every / 8) * 8)
+    last = max(8, round(LAST * every / 8) * 8)
     spread = torch.stack(hidden).transpose(0, 1).flatten(1).std(1)
     heard = dense.mask.weight.abs().sum(dim=(0, 2, 3, 4))
     kept = torch.argsort(spread * heard, descending=True)[:last].sort().values
     sizes = {f.name: spec.config[f.name] for f in fields(DenseMotionConfig) if f.name in spec.config}
     side = int(hidden[0].shape[-1])
     count = max(1, round(math.log2(side / LAST_SIDE)))
-    net = _unfolded(DirectConfig(**(sizes | {"last": last}), side=side, widths=WIDTHS[:count]))
+    net = _unfolded(DirectConfig(**(sizes | {"last": last}), side=side, widths=WIDTHS[:count], hidden=HIDDEN))
     small = net.dense_motion_network
     maps = [h[kept] for h in hidden]
     with torch.no_grad():
+        net.still.copy_(torch.from_numpy(np.array(chain.kp_source)))
         _take_over(small, dense, kept)
         _fit(small.mask, maps, masks, rng)
         _fit(small.occlusion, maps, hides, rng)
@@ -267,11 +272,12 @@ def _fit(
 
 @dataclass(frozen=True)
 class Lessons:
-    """What the predictor sees, float16, and what it shall say, (N, 30) float32 in paper units."""
+    """What the predictor sees (its maps as float16), and what it shall say, (N, 30) in paper units."""
 
     warped: NDArray[np.float16]
     occlusion: NDArray[np.float16]
     deformation: NDArray[np.float16]
+    driving: NDArray[np.float32]
     controls: NDArray[np.float32]
 
     @staticmethod
@@ -300,19 +306,22 @@ class Lessons:
                     arrays[f.name][number * SHARD : number * SHARD + len(part)] = part
         return Lessons(**arrays)
 
-    def rows(self, some: NDArray[np.int64]) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
-        """The predictor's three inputs and the controls."""
-        seen = (self.warped, self.occlusion, self.deformation)
-        x, y, z = (torch.from_numpy(a[some]).float() for a in seen)
-        return (x, y, z), torch.from_numpy(self.controls[some])
+    def rows(self, some: NDArray[np.int64]) -> tuple[list[Tensor], Tensor]:
+        """The predictor's inputs and the controls."""
+        seen = (self.warped, self.occlusion, self.deformation, self.driving)
+        return [torch.from_numpy(a[some]).float() for a in seen], torch.from_numpy(self.controls[some])
 
 
 def _lesson(chain: TwoStagePipeline, seeing: DirectPipeline, heads: Row) -> list[NDArray[np.floating]]:
     controls = chain.driven(heads)
     seeing.driven(heads)
     assert seeing.deformation is not None
-    seen = (seeing.warped[0], seeing.occlusion[0], seeing.deformation)
-    return [*(np.array(a, np.float16) for a in seen), controls.astype(np.float32)]
+    maps = (seeing.warped[0], seeing.occlusion[0], seeing.deformation)
+    return [
+        *(np.array(a, np.float16) for a in maps),
+        np.array(seeing.kp_driving),
+        controls.astype(np.float32),
+    ]
 
 
 def trained(
@@ -324,6 +333,9 @@ def trained(
     optimiser = torch.optim.AdamW(learning.parameters(), lr=PEAK_LR, weight_decay=WEIGHT_DECAY)
     parts = {"net": net, "average": average, "optimiser": optimiser}
     first = int(restored(state, parts).get("step", 0))
+    if first == 0:
+        say(f"{learn_keypoints(net, taught, seed):.4f} on its lessons with the keypoints alone")
+        average.load_state_dict(net.state_dict())
     rng, steps = np.random.default_rng([seed, first]), epochs * len(taught.controls) // BATCH
     begun, running = time.monotonic(), 0.0
     for step in range(first + 1, steps + 1):
@@ -347,9 +359,36 @@ def trained(
     return average.cpu().eval()
 
 
+def learn_keypoints(net: DirectNetwork, taught: Lessons, seed: int) -> float:
+    """What the keypoints alone can say, learnt first: a step costs nothing beside one with the maps, which
+    then add what is missing (their part of the hidden layer begins at 0). Mean absolute error at the end."""
+    device = net.still.device
+    driving, wanted = (torch.from_numpy(a).to(device) for a in (taught.driving, taught.controls))
+    learning = nn.ModuleList([net.sparse, net.controls])
+    optimiser = torch.optim.AdamW(learning.parameters(), lr=PEAK_LR, weight_decay=WEIGHT_DECAY)
+    draw, error = torch.Generator().manual_seed(seed), 0.0
+    for step in range(KEYPOINT_STEPS):
+        for group in optimiser.param_groups:
+            group["lr"] = PEAK_LR * 0.5 * (1 + math.cos(math.pi * step / KEYPOINT_STEPS))
+        some = torch.randint(len(wanted), (KEYPOINT_BATCH,), generator=draw).to(device)
+        found = net.said(net.moved(driving[some]))
+        loss = F.smooth_l1_loss(found, wanted[some], beta=UNIT)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        error += (float((found.detach() - wanted[some]).abs().mean()) - error) / min(step + 1, 200)
+    with torch.no_grad():
+        last = net.hidden[-1]
+        assert isinstance(last, nn.Linear)
+        last.weight.zero_()
+        last.bias.zero_()
+    return error
+
+
 def predictor(net: DirectNetwork) -> nn.Module:
     """What is trained, as one module."""
-    held = nn.ModuleDict({name: getattr(net, name) for name in ("first", "rest", "hidden", "controls")})
+    parts = ("first", "rest", "hidden", "sparse", "controls")
+    held = nn.ModuleDict({name: getattr(net, name) for name in parts})
     held.register_parameter("appearance", net.appearance)
     return held
 

@@ -5,14 +5,15 @@
 
 It goes on from the wide single-stage network, with the same samples, augmentation and labels, on crops that
 do not turn with the head. While it trains, M ends in plain heads (angles, controls);
-``as_published`` turns them into the published ones by ``robot_motion``: exp = code(controls) @ expression.
+``as_published`` turns them into the published ones by ``robot_motion``: exp = code(controls) @ expression,
+and lets it hear the pack's tracker (``nets.face_motion``).
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tools.dataset import face_dataset as data
-from tools.dataset.robot_motion import code, head_angles, model_angles, robot_motion, row_rotation
+from tools.dataset.robot_motion import (
+    FACE,
+    LIDS,
+    SHUT_EXTRA,
+    code,
+    head_angles,
+    model_angles,
+    robot_motion,
+    row_rotation,
+)
 from tools.evaluate.single_stage import load_net
 from tools.evaluate.single_stage_report import EXPRESSIBLE
 from tools.train import single_stage as base
@@ -79,12 +89,18 @@ class Trainee(nn.Module):
         return {name: part.float() for name, part in parts.items()}
 
 
-def as_published(trainee: Trainee) -> FaceMotion:
-    """A copy of M whose heads give what the plain heads said (docs/spec/liveportrait.md section 4)."""
-    net = copy.deepcopy(trainee.net)
+def as_published(trainee: Trainee, opinions: int = 2) -> FaceMotion:
+    """M with heads that give what the plain heads said (docs/spec/liveportrait.md section 4), and with the
+    tracker's opinion if 2 are asked for."""
+    net = FaceMotion(replace(trainee.net.config, opinions=opinions)).train(trainee.net.training)
+    net.load_state_dict(net.state_dict() | trainee.net.state_dict())
     motion = robot_motion()
     expression = torch.tensor(motion.expression.reshape(len(NAMES), -1), dtype=torch.float32)
     with torch.no_grad():
+        if opinions == 2:
+            face = torch.isin(torch.arange(len(NAMES)), torch.tensor(FACE))
+            net.meaning.copy_(expression * face[:, None])
+            net.falling[LIDS] = SHUT_EXTRA
         net.angles.weight.mul_(ANGLE_UNIT)
         net.angles.bias.mul_(ANGLE_UNIT)
         net.exp.weight.copy_(CODE_UNIT * expression.T @ trainee.code.weight)

@@ -69,8 +69,8 @@ class _FaceMotion(nn.Module):
         super().__init__()
         self.net, self.looks = net, CpuTwoLooks(net)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat(tuple(self.net.read(*self.looks(x))), dim=1)
+    def forward(self, x: Tensor, *row: Tensor) -> Tensor:
+        return torch.cat(tuple(self.net.read(*self.looks(x), *row)), dim=1)
 
 
 class _DenseMotion(nn.Module):

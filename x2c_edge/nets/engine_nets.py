@@ -60,8 +60,8 @@ class _Heads(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, face: Tensor) -> Tensor:
-        return torch.cat(tuple(self.net(face)), dim=1)
+    def forward(self, *seen: Tensor) -> Tensor:
+        return torch.cat(tuple(self.net(*seen)), dim=1)
 
 
 class _DenseMotion(nn.Module):
@@ -88,8 +88,8 @@ class _Predict(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, warped: Tensor, occlusion: Tensor, deformation: Tensor) -> Tensor:
-        return self.net.predict(warped, occlusion, deformation)
+    def forward(self, warped: Tensor, occlusion: Tensor, deformation: Tensor, driving: Tensor) -> Tensor:
+        return self.net.predict(warped, occlusion, deformation, driving)
 
 
 def opened(kind: str, config: Mapping[str, Any], file: Path, *, fold: bool = True) -> nn.Module:
@@ -136,9 +136,13 @@ def engine_nets(net: nn.Module, size: int, volume: tuple[int, ...]) -> list[Engi
         case MotionExtractor() | FaceMotion():
             c = net.config
             heads = Port("heads", (1, 3 * c.bins + 6 * c.keypoints + 4), False)
-            name = "motion" if isinstance(net, MotionExtractor) else "face_motion"
             # As above, if it looks a second time.
-            return [EngineNet(name, _Heads(net), (Port("face", face, not c.patch_widths),), (heads,))]
+            seen = [Port("face", face, not c.patch_widths)]
+            if isinstance(net, MotionExtractor):
+                return [EngineNet("motion", _Heads(net), tuple(seen), (heads,))]
+            if net.config.opinions == 2:
+                seen.append(Port("row", (1, 1 + 2 * net.config.landmarks + 3 + N_CONTROLS), False))
+            return [EngineNet("face_motion", _Heads(net), tuple(seen), (heads,))]
         case WarpingNetwork():
             return _warping(net, volume)
         case DirectNetwork():
@@ -168,7 +172,8 @@ def _warping(net: WarpingNetwork, volume: tuple[int, ...]) -> list[EngineNet]:
 
 def _direct(net: DirectNetwork, volume: tuple[int, ...]) -> list[EngineNet]:
     c = net.config
-    seen = (*_moved(c, volume), Port("deformation", (1, *volume[2:], 3), False))
+    motion = (("deformation", (1, *volume[2:], 3)), ("driving", (1, c.keypoints, 3)))
+    seen = (*_moved(c, volume), *(Port(name, shape, False) for name, shape in motion))
     controls = Port("controls", (1, c.outputs), False)
     return [_dense("direct_motion", net, c, volume), EngineNet("direct", _Predict(net), seen, (controls,))]
 

@@ -5,7 +5,7 @@
     warping, "dense motion"  (front,) -> (mask logits, occlusion)        section 8, steps 6, 7, 9
     warping, "tail"          (warped, occlusion) -> (generator's input,)  step 11
     direct, "dense motion"   as above
-    direct, ""               (warped, occlusion, deformation) -> (controls,)
+    direct, ""               (warped, occlusion, deformation, driving) -> (controls,)
     all other nets, ""       (x,) -> (out,); M gives its heads as one row, in the order of ``RawMotion``
 
 With bfloat16 the convolutions of W and G run in it; everything that their results are summed into, M, the
@@ -52,10 +52,10 @@ def function(module: nn.Module, part: str, dtype: torch.dtype) -> TensorFunction
         for convolutions in (module.first, module.rest):  # its dense motion is another part, and in 3-D
             _channels_last(convolutions, torch.float32)
         predict = module.predict
-        return lambda warped, occlusion, moved: (predict(warped, occlusion, moved),)
+        return lambda warped, occlusion, dense, sparse: (predict(warped, occlusion, dense, sparse),)
     module = _channels_last(module, torch.float32)
     if isinstance(module, MotionExtractor | FaceMotion):
-        return lambda x: (torch.cat(tuple(module(x)), dim=1),)
+        return lambda *seen: (torch.cat(tuple(module(*seen)), dim=1),)
     return lambda x: (module(x),)
 
 

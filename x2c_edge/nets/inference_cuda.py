@@ -37,9 +37,9 @@ def function(module: nn.Module, part: str, *, half: bool) -> TensorFunction:
         return _tail(module)
     if isinstance(module, DirectNetwork):
         predict = module.predict
-        return lambda warped, occlusion, moved: (predict(warped, occlusion, moved),)
+        return lambda warped, occlusion, dense, sparse: (predict(warped, occlusion, dense, sparse),)
     if isinstance(module, MotionExtractor | FaceMotion):
-        return lambda x: (torch.cat([head.float() for head in module(x)], dim=1),)
+        return lambda *seen: (torch.cat([head.float() for head in module(*seen)], dim=1),)
     return lambda x: (module(x),)
 
 

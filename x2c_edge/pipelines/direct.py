@@ -22,6 +22,7 @@ class DirectPipeline(MotionPipeline):
 
     def _add_own_steps(self, pack: Pack, backend: Backend) -> None:
         assert self.deformation is not None
-        moved = self.deformation.reshape(1, *self.deformation.shape)
-        self._read = backend.bind(pack.nets["direct"], (self.warped, self.occlusion, moved), self._raw)
+        dense, sparse = (motion.reshape(1, *motion.shape) for motion in (self.deformation, self.kp_driving))
+        seen = (self.warped, self.occlusion, dense, sparse)
+        self._read = backend.bind(pack.nets["direct"], seen, self._raw)
         self.plan.add("predict", self._infer)

@@ -93,7 +93,7 @@ class MotionPipeline(ABC):
             ) from None
         # Fills the background's group of the volume, which depends on the source alone.
         _kernels.motion_volume(
-            self._compressed, self._kp_source, self._kp_source, self.front[0], stream=self._stream
+            self._compressed, self.kp_source, self.kp_source, self.front[0], stream=self._stream
         )
         self.plan = Plan(backend)
         self._add_steps(pack, backend)
@@ -177,10 +177,10 @@ class MotionPipeline(ABC):
         self.heads = backend.buffer((1, 3 * bins + 6 * k + 4))
         self._columns = np.cumsum([0, bins, bins, bins, 3, 3 * k, 1]).tolist()
         self._pair = backend.buffer((1, 6 * k))  # source keypoints, driving keypoints
-        self._kp_source = self._pair[0, : 3 * k].reshape(k, 3)
+        self.kp_source = self._pair[0, : 3 * k].reshape(k, 3)
         self._kp_moved = self._pair[0, 3 * k :].reshape(k, 3)
-        backend.write(self._kp_source, self._source["x"].reshape(k, 3))
-        self._kp_driving = backend.buffer((k, 3))
+        backend.write(self.kp_source, self._source["x"].reshape(k, 3))
+        self.kp_driving = backend.buffer((k, 3))
         self._motion_row = backend.buffer((13 + 3 * k,))
         self._motion_out = backend.outlet(self._motion_row)
         self._delta = backend.buffer((1, 3 * k + 2))
@@ -198,7 +198,8 @@ class MotionPipeline(ABC):
         plan.add("track", self._track)
         self._after_track = len(plan.names)
         plan.add("crop", self._sample)
-        plan.add("motion", backend.bind(nets["motion"], self._face, self.heads))
+        seen = (self._face, self._tracker.row) if nets["motion"].hears_tracker else self._face
+        plan.add("motion", backend.bind(nets["motion"], seen, self.heads))
         self._from_keypoints = len(plan.names)
         plan.add("keypoints", self._relative)
         self._after_motion = len(plan.names)
@@ -241,15 +242,15 @@ class MotionPipeline(ABC):
         self._motion_out.fetch()
 
     def _volume(self) -> None:
-        _kernels.stitch_keypoints(self._kp_moved, self._delta[0], self._kp_driving, stream=self._stream)
+        _kernels.stitch_keypoints(self._kp_moved, self._delta[0], self.kp_driving, stream=self._stream)
         _kernels.motion_volume(
-            self._compressed, self._kp_driving, self._kp_source, self.front[0],
+            self._compressed, self.kp_driving, self.kp_source, self.front[0],
             background=False, threads=self._threads, stream=self._stream,
         )  # fmt: skip
 
     def _warp(self) -> None:
         _kernels.warp_volume(
-            self._logits[0], self._kp_driving, self._kp_source, self._feature, self.warped[0],
+            self._logits[0], self.kp_driving, self.kp_source, self._feature, self.warped[0],
             deformation=self.deformation, threads=self._threads, stream=self._stream,
         )  # fmt: skip
 

@@ -37,11 +37,11 @@ class Tracker:
         self.input = backend.crop_input()
         self._stream = backend.stream
         self._x = backend.buffer((1, 3, self.crop_size, self.crop_size))
-        self._row = backend.buffer((1, 1 + 2 * points + 3 + N_CONTROLS))
-        self.points = self._row[0, 1 : 1 + 2 * points]  # where a later step can read the landmarks
-        self._results = backend.outlet(self._row[0]), backend.outlet(self._x[0, 1])
+        self.row = backend.buffer((1, 1 + 2 * points + 3 + N_CONTROLS))  # all that the net says
+        self.points = self.row[0, 1 : 1 + 2 * points]  # where a later step can read the landmarks
+        self._results = backend.outlet(self.row[0]), backend.outlet(self._x[0, 1])
         self._crop: FaceCrop | None = None
-        self._run_net = backend.bind(net, self._x, self._row)
+        self._run_net = backend.bind(net, self._x, self.row)
 
     def show(self, crop: FaceCrop) -> bool:
         """What to look at next. True if a device must capture its steps anew."""

@@ -34,7 +34,8 @@ class TwoStagePipeline(MotionPipeline):
         height, width = self.occlusion.shape[-2:]
         self._moved = backend.buffer((1, int(warping["out_channels"]), height, width), narrow=True)
         self._image = backend.buffer((1, 3, zoom * height, zoom * width), narrow=True)
-        self._picture = backend.buffer((1, 3, picture, picture), narrow=not pack.nets["mapping"].looks_twice)
+        narrow = not pack.nets["mapping"].looks_twice
+        self.picture = backend.buffer((1, 3, picture, picture), narrow=narrow)  # what mapping sees
 
     def _add_own_steps(self, pack: Pack, backend: Backend) -> None:
         nets, plan = pack.nets, self.plan
@@ -42,13 +43,13 @@ class TwoStagePipeline(MotionPipeline):
         plan.add("tail", backend.bind(nets["warping"], maps, self._moved, "tail"))
         plan.add("generator", backend.bind(nets["generator"], self._moved, self._image))
         plan.add("resize", self._resize)
-        self._read = backend.bind(nets["mapping"], self._picture, self._raw)
+        self._read = backend.bind(nets["mapping"], self.picture, self._raw)
         plan.add("mapping", self._infer)
 
     def _resize(self) -> None:
         _kernels.face_to_mapping(
             self._image[0],
-            self._picture[0],
+            self.picture[0],
             resize="area" if self._mapping_input.resize == "area" else "bilinear",
             order=self._mapping_input.order,
             mean=self._mapping_input.mean,

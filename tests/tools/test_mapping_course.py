@@ -1,0 +1,74 @@
+"""The course on pictures of its own chain: where it starts, what motions mean, and a short run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tools.dataset import face_dataset as data
+from tools.dataset import robot_motion as rm
+from tools.evaluate.tables import load_mapping
+from tools.train import mapping_course as course
+from tools.train.direct import average_rest
+from tools.train.mapping_pictures import ArrayPairs, from_bytes, normalised
+from x2c_edge import packs
+from x2c_edge.controls import SAFE_HIGH, SAFE_LOW
+
+
+def test_it_starts_as_the_pack_s_net(real_pack: str):
+    """The same controls for pictures that the norms were not measured on."""
+    loaded = load_mapping(None, real_pack)
+    assert loaded is not None
+    before = loaded[0]
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (24, 128, 128, 3), dtype=np.uint8)
+    pictures[12:] //= 2
+    pairs = ArrayPairs(pictures, np.zeros((24, 30), np.float32))
+    net = course.start_of(before, pairs, 1).eval()
+    x = normalised(
+        from_bytes(torch.from_numpy(rng.integers(0, 256, (4, 128, 128, 3), dtype=np.uint8))), before.picture
+    )
+    with torch.inference_mode():
+        torch.testing.assert_close(net(x), before.net(x), atol=1e-4, rtol=1e-4)
+
+
+def test_a_motion_means_the_controls_that_it_was_made_of(real_pack: str):
+    """Heads written from controls and angles, as far as the robot can do them."""
+    pack, rng = packs.open_pack(real_pack), np.random.default_rng(1)
+    controls = rng.uniform(SAFE_LOW - 0.2, SAFE_HIGH + 0.2, (50, 30))
+    angles = rng.normal(0, 0.1, (50, 3))
+    motion = rm.robot_motion()
+    ones, kp = np.ones((50, 1)), np.tile(motion.kp.reshape(1, -1), (50, 1))
+    exp = motion.exp(controls).reshape(50, -1)
+    rows = np.concatenate([rm.model_angles(angles), np.zeros((50, 3)), exp, ones, kp], axis=1)
+    found = course.meant(rows.astype(np.float32), pack, average_rest(pack, rows))
+    np.testing.assert_allclose(found, rm.posed(controls, angles), atol=1e-4)
+
+
+def test_a_short_course_is_written_and_its_pictures_are_kept(
+    faces: data.FaceSet, real_pack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(data, "load", lambda split, folder=None: faces)
+    for name, few in (("ANIMATION_PAIRS", 60), ("NECKS", 8), ("POSES", 8), ("PEOPLE", 8)):
+        monkeypatch.setattr(course, name, few)
+    monkeypatch.setattr(course, "MAPPING_FINAL", replace(course.MAPPING_FINAL, batch=16))
+    out, work = tmp_path / "course.json", tmp_path / "work"
+
+    def run() -> dict[str, object]:
+        course.main(real_pack, out, work, 12, 60, 1, 1e-4, 1, 1, tmp_path)
+        return dict(json.loads(out.read_text()))
+
+    made = run()
+    assert set(made["accuracy"]) == {"held_out_animations", "chain_of_people"}  # type: ignore[call-overload]
+    drawn = {file: file.stat().st_mtime_ns for file in work.glob("drawn_*.npy")}
+    assert {file.name for file in drawn} == {"drawn_train_000.npy", "drawn_val_000.npy"}
+    pictures = np.load(work / "drawn_train_000.npy")
+    assert pictures.shape == (12, 128, 128, 3)
+    assert 60 < pictures.mean() < 140  # a face, not noise or black
+    assert run()["sha256"]
+    assert {file: file.stat().st_mtime_ns for file in drawn} == drawn

@@ -1,0 +1,192 @@
+"""Teach the default pack's mapping network what its own chain draws of people, without unlearning the rest.
+
+    python -m tools.train.mapping_course --pack default --out build/mapping/course.json
+    x2c-edge packs replace-net default mapping build/mapping/course.json
+
+It goes on from the pack's weights with the pictures that W and G make of the motions that M sees in human
+crops (twice; their controls are what the motions mean, as far as the robot can do it), with animations, more
+of them than it has seen before, and with some of everything else that it could read before. Stages, each with
+its files in --work, so that a stopped run goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tools._errors import user_errors
+from tools.dataset import face_dataset as data
+from tools.dataset.make_dataset import Settings, make_dataset
+from tools.dataset.pair_dataset import PairDataset
+from tools.dataset.robot_motion import controls_of, head_angles, posed
+from tools.dataset.robot_pairs import cached, people, render
+from tools.evaluate.tables import load_mapping
+from tools.train.checkpoint import say
+from tools.train.default_pack import ANIMATION_PAIRS, MAPPING_FINAL, read_error
+from tools.train.direct import SHARD, Row, average_rest, engine, heads_of, kept, mixtures
+from tools.train.look_points import look_points
+from tools.train.mapping_file import save_trained
+from tools.train.mapping_pictures import ArrayPairs, from_bytes, in_memory, normalised
+from tools.train.mapping_training import Machine, Trained, train
+from tools.train.transfer import SIZE
+from x2c_edge import packs
+from x2c_edge.nets import keypoints
+from x2c_edge.nets.mapping import MappingNetwork
+from x2c_edge.pipelines.reference import Reference
+from x2c_edge.pipelines.two_stage import TwoStagePipeline
+from x2c_edge.robot.face import PORTRAIT
+
+Pictures = NDArray[np.uint8]
+Values = NDArray[np.float64]
+SPLITS = ("train", "val")
+NECKS, POSES, PEOPLE = 7000, 8000, 6000  # rendered pictures of each kind
+NORMS_ON = 512  # pictures
+MORE_SEED = 6  # of the further animations, added to the run's
+
+
+def main(
+    pack: str = typer.Option("default", help="the default pack, whose mapping network it is"),
+    out: Path = typer.Option(Path("build/mapping/course.json"), help="the .json to write"),
+    work: Path = typer.Option(Path("build/mapping_course"), help="folder for the stages"),
+    motions: int = typer.Option(12000, min=1, help="motions of people, and mixtures of them"),
+    animations: int = typer.Option(29000, min=2, help="pairs of animations that it has not seen before"),
+    epochs: int = typer.Option(2, min=1),
+    lr: float = typer.Option(MAPPING_FINAL.learning_rate, help="highest learning rate"),
+    seed: int = 1,
+    threads: int = typer.Option(1, help="CPU threads"),
+    folder: Path = typer.Option(data.default_folder(), help="the real-face set"),
+) -> None:
+    """All stages; prints what it reads before and after, on animations and people that it has not seen."""
+    with user_errors():
+        torch.set_num_threads(threads)
+        work.mkdir(parents=True, exist_ok=True)
+        opened = packs.open_pack(pack)
+        loaded = load_mapping(None, pack)
+        assert loaded is not None
+        before = loaded[0]
+        seen = {split: drawn(opened, split, motions, seed, threads, work, folder) for split in SPLITS}
+        played, held_out = sides(work / "pairs", ANIMATION_PAIRS, seed)
+        further = sides(work / "more", animations, seed + MORE_SEED)
+        rendered = [
+            cached(work / "necks.npz", partial(render, NECKS, SIZE, 11 + seed, neck=True)),
+            cached(work / "poses.npz", partial(render, POSES, SIZE, 10 + seed)),
+            cached(work / "people.npz", lambda: people(data.load("train", folder), PEOPLE, SIZE, seed)),
+        ]
+        parts = [(r.pictures, r.values) for r in rendered] + [played, *further, seen["train"], seen["train"]]
+        pictures, values = (np.concatenate(column) for column in zip(*parts, strict=True))
+        pairs = ArrayPairs(pictures, values.astype(np.float32))
+        trained = train(
+            replace(MAPPING_FINAL, epochs=epochs, learning_rate=lr),
+            pairs,
+            machine=Machine(workers=1),
+            looks=look_points(pairs.controls, PORTRAIT),
+            checkpoint=out.with_suffix(".checkpoint"),
+            start=start_of(before, pairs, seed).state_dict(),
+            say=say,
+        )
+        checks = {"held_out_animations": held_out, "chain_of_people": seen["val"]}
+        errors = {
+            name: [read_error(net, *check) for net in (before, trained)] for name, check in checks.items()
+        }
+        for name, (was, now) in errors.items():
+            say(f"{name}: mean absolute error {was:.4f} before, {now:.4f} after")
+        command = f"python -m tools.train.mapping_course --motions {motions} --animations {animations}"
+        stated = {name: round(now, 5) for name, (_, now) in errors.items()}
+        by = f"{command} --epochs {epochs} --seed {seed}"
+        save_trained(out, replace(trained, trained_by=by, accuracy=stated))
+
+
+def sides(folder: Path, pairs: int, seed: int) -> list[tuple[Pictures, Values]]:
+    """The train and the test side of a set of animations, which is made if it is not there."""
+    make_dataset(Settings(pairs, SIZE, seed, "portrait"), folder)
+    found = (in_memory(PairDataset(folder, side), SIZE) for side in ("train", "test"))  # type: ignore[arg-type]
+    return [(side.images, side.controls.astype(np.float64)) for side in found]
+
+
+def drawn(
+    pack: packs.Pack, split: str, motions: int, seed: int, threads: int, work: Path, folder: Path
+) -> tuple[Pictures, Values]:
+    """What the chain draws of a split's motions, for train of mixtures of them: (N, S, S, 3) BGR, and the
+    controls (N, 30) that they mean."""
+    chain = TwoStagePipeline(pack, engine(pack, threads))
+    heads = {
+        name: kept(work / f"motions_{name}.npy", partial(heads_of, chain, name, seed, folder))
+        for name in dict.fromkeys(("train", split))
+    }
+    rest = average_rest(pack, heads["train"])
+    chain.refer_to(rest)
+    rows = heads[split]
+    if split == "train":
+        bins = int(pack.nets["motion"].config["bins"])
+        rows = mixtures(rows, motions, np.random.default_rng([seed, 1]), bins)
+    mapping = pack.nets["mapping"].picture
+    mean, std = (np.float32(v)[:, None, None] for v in (mapping.mean, mapping.std))
+
+    def draw(some: Row) -> Pictures:
+        pictures = []
+        for row in some:
+            chain.driven(row)
+            pictures.append(np.rint(np.clip(chain.picture[0] * std + mean, 0, 1) * 255))
+        say(f"{split}: {len(some)} of {len(rows)} pictures drawn")
+        return np.stack(pictures).astype(np.uint8).transpose(0, 2, 3, 1)
+
+    parts = [
+        kept(work / f"drawn_{split}_{number:03d}.npy", partial(draw, rows[start : start + SHARD]))
+        for number, start in enumerate(range(0, len(rows), SHARD))
+    ]
+    pictures = np.concatenate(parts)
+    return pictures[..., ::-1] if mapping.order == "RGB" else pictures, meant(rows, pack, rest)
+
+
+def meant(rows: Row, pack: packs.Pack, rest: Reference) -> Values:
+    """The controls that motions (M's heads, N rows) mean beside a rest, as far as the robot can do it."""
+    assert rest.motion is not None
+    spec = pack.nets["motion"].config
+    bins, k = int(spec["bins"]), int(spec["keypoints"])
+    ends = np.cumsum([bins, bins, bins, 3, 3 * k, 1])
+    motion = keypoints.motion_from_heads(*np.split(rows.astype(np.float64), ends, axis=1))
+    return posed(
+        controls_of(motion.exp - rest.motion.exp), head_angles(motion.rotation @ rest.motion.rotation.T)
+    )
+
+
+def start_of(before: Trained, pairs: ArrayPairs, seed: int) -> MappingNetwork:
+    """The pack's net as it learns, with batch norms, saying what the folded one says: each norm has the mean
+    and the spread that it takes out of some of the pictures."""
+    some = np.random.default_rng(seed).permutation(len(pairs))[:NORMS_ON]
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def watch(name: str, _conv: nn.Module, _in: object, out: Tensor) -> None:
+        seen[name] = (out.mean((0, 2, 3)), out.var((0, 2, 3), unbiased=False))
+
+    folded = before.net
+    for name, module in folded.named_modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(partial(watch, name))
+    with torch.inference_mode():
+        folded(normalised(from_bytes(torch.from_numpy(pairs.images[some])), before.picture))
+    held, net = folded.state_dict(), MappingNetwork(folded.config)
+    state = net.state_dict() | {k: v for k, v in held.items() if k in net.state_dict()}
+    modules = list(net.named_modules())
+    for at, (name, module) in enumerate(modules):
+        if not isinstance(module, nn.Conv2d):
+            continue
+        norm_name, norm = next((n, m) for n, m in modules[at:] if isinstance(m, nn.BatchNorm2d))
+        mean, variance = seen[name]
+        state[f"{norm_name}.weight"] = torch.sqrt(variance + norm.eps)
+        state[f"{norm_name}.bias"] = mean
+        state[f"{norm_name}.running_mean"] = mean - held[f"{name}.bias"]
+        state[f"{norm_name}.running_var"] = variance
+    net.load_state_dict(state)
+    return net
+
+
+if __name__ == "__main__":
+    typer.run(main)
