@@ -87,13 +87,7 @@ X2C_HD void add_channel(__m256i upper, __m256i lower, __m256i upper_weights, __m
 
 template <PixelFormat F, bool First>
 void accumulate_raw(const std::uint8_t* frame, std::int32_t next_row, int n, Block& block) {
-    // The last lanes of an odd-sized block read what the last sample reads.
-    const int padded = (n + kLanes - 1) / kLanes * kLanes;
-    for (int i = n; i < padded; ++i) {
-        block.offset[i] = block.offset[n - 1];
-        block.upper_chroma[i] = block.upper_chroma[n - 1];
-        block.lower_chroma[i] = block.lower_chroma[n - 1];
-    }
+    const int padded = pad(block, n, kLanes);
     constexpr Shuffle kShuffle = shuffle<F>();
     const __m256i even = _mm256_add_epi64(
         _mm256_set1_epi64x(kShuffle.even),

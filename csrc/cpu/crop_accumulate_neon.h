@@ -111,13 +111,7 @@ X2C_HD void add_channel(const uint8x16x2_t& upper, const uint8x16x2_t& lower, co
 
 template <PixelFormat F, bool First>
 void accumulate_raw(const std::uint8_t* frame, std::int32_t next_row, int n, Block& block) {
-    // The last lanes of an odd-sized block read what the last sample reads.
-    const int padded = (n + kLanes - 1) / kLanes * kLanes;
-    for (int i = n; i < padded; ++i) {
-        block.offset[i] = block.offset[n - 1];
-        block.upper_chroma[i] = block.upper_chroma[n - 1];
-        block.lower_chroma[i] = block.lower_chroma[n - 1];
-    }
+    const int padded = pad(block, n, kLanes);
     for (int i = 0; i < padded; i += kLanes) {
         const uint8x16x2_t upper = load_four<F>(frame, block.offset + i, 0, block.upper_chroma + i);
         const uint8x16x2_t lower = load_four<F>(frame, block.offset + i, next_row, block.lower_chroma + i);

@@ -31,6 +31,17 @@ struct Block {
     alignas(64) float colour[3][kBlock];  // normalised, on its way to half precision
 };
 
+// How many pixels n are in whole vectors: the last lanes read what the last sample reads.
+inline int pad(Block& block, int n, int lanes) {
+    const int padded = (n + lanes - 1) / lanes * lanes;
+    for (int i = n; i < padded; ++i) {
+        block.offset[i] = block.offset[n - 1];
+        block.upper_chroma[i] = block.upper_chroma[n - 1];
+        block.lower_chroma[i] = block.lower_chroma[n - 1];
+    }
+    return padded;
+}
+
 // Frame coordinates of a block's samples along one axis: start + step * i, i < n.
 struct Line {
     double start, step;

@@ -134,12 +134,7 @@ void rasterise(const RasterJob& job, int threads) {
     for (int t = 0; t < job.triangle_count; ++t) add_setup(drawing, t);
     const int bands = (job.height + kBandRows - 1) / kBandRows;
     sort_into_bands(drawing, bands, kBandRows * job.samples);
-    RasterBand draw = baseline::raster_band;
-#if defined(X2C_HAVE_AVX2)
-    if (current_variant() == Variant::kAvx2) draw = avx2::raster_band;
-#elif defined(X2C_HAVE_NEON)
-    if (current_variant() == Variant::kNeon) draw = neon::raster_band;
-#endif
+    const RasterBand draw = X2C_CHOSEN(raster_band);
     parallel_for(bands, 1, threads, [&drawing, draw](int begin, int end) {
         thread_local Band band;
         for (int b = begin; b < end; ++b) draw(drawing, b, band);

@@ -12,4 +12,13 @@ bool supported(Variant variant);
 Variant current_variant();
 void set_variant(Variant variant);
 
+// A function of the variant's namespace: of those that this target was compiled for.
+#if defined(X2C_HAVE_AVX2)
+#define X2C_CHOSEN(function) (current_variant() == Variant::kAvx2 ? avx2::function : baseline::function)
+#elif defined(X2C_HAVE_NEON)
+#define X2C_CHOSEN(function) (current_variant() == Variant::kNeon ? neon::function : baseline::function)
+#else
+#define X2C_CHOSEN(function) (baseline::function)
+#endif
+
 }  // namespace x2c::cpu
