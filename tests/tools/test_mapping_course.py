@@ -50,17 +50,18 @@ def test_a_motion_means_the_controls_that_it_was_made_of(real_pack: str):
     np.testing.assert_allclose(found, rm.posed(controls, angles), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_short_course_is_written_and_its_pictures_are_kept(
     faces: data.FaceSet, real_pack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(data, "load", lambda split, folder=None: faces)
-    for name, few in (("ANIMATION_PAIRS", 60), ("NECKS", 8), ("POSES", 8), ("PEOPLE", 8)):
+    for name, few in (("ANIMATION_PAIRS", 150), ("NECKS", 8), ("POSES", 8), ("PEOPLE", 8)):
         monkeypatch.setattr(course, name, few)
     monkeypatch.setattr(course, "MAPPING_FINAL", replace(course.MAPPING_FINAL, batch=16))
     out, work = tmp_path / "course.json", tmp_path / "work"
 
     def run() -> dict[str, object]:
-        course.main(real_pack, out, work, 12, 60, 1, 1e-4, 1, 1, tmp_path)
+        course.main(real_pack, out, work, 12, 150, 1, 1e-4, 1, 1, tmp_path)
         return dict(json.loads(out.read_text()))
 
     made = run()
