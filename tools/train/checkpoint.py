@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -28,6 +31,15 @@ def restored(file: Path | None, parts: dict[str, Part]) -> dict[str, float]:
     for name, part in parts.items():
         part.load_state_dict(saved.pop(name))
     return dict(saved)
+
+
+def kept_array(file: Path, make: Callable[[], Any]) -> Any:
+    """An array from its file, made if that is not there."""
+    if not file.is_file():
+        say(f"making {file.stem}")
+        with written_beside(file) as out:
+            np.save(out, make())
+    return np.load(file)
 
 
 def say(text: str) -> None:

@@ -33,7 +33,7 @@ from tools.train import distil_single_stage, measure_people
 from tools.train import motion as train_motion
 from tools.train import single_stage as train_single_stage
 from tools.train import transfer as train_transfer
-from tools.train.checkpoint import say
+from tools.train.checkpoint import kept_array, say
 from tools.train.look_points import look_points
 from tools.train.mapping_file import load_trained, save_trained
 from tools.train.mapping_pictures import ArrayPairs, in_memory, normalised
@@ -50,7 +50,7 @@ SIDES: tuple[Split, Split] = ("train", "test")
 PAIRS, NECK_PAIRS, ANIMATION_PAIRS, CHECK_PAIRS = 16000, 14000, 24000, 400
 PEOPLE_PAIRS = 6000  # and as many others, in what learns what people's faces do
 MOTION_STEPS, TRANSFER_STEPS, WATCHED_STEPS = train_motion.STEPS, 2600, 1500
-DISTIL_STEPS = 4000
+WIDE_STEPS, DISTIL_STEPS = 12000, 4000
 WATCHED_LR = 1.5e-3
 MAPPING = Recipe(  # not augmented: at run time it sees the generator's pictures and nothing else
     LookTwiceConfig(train_transfer.SIZE), train_transfer.SIZE, hidden=(128,), epochs=24, batch=64,
@@ -77,11 +77,7 @@ def watcher(trained: Trained) -> Callable[[torch.Tensor], torch.Tensor]:
 
 def kept_pictures(file: Path, make: Callable[[], torch.Tensor]) -> np.ndarray:
     """``make()``'s pictures as (N, S, S, 3) uint8 BGR, from ``file`` if it is there."""
-    if not file.is_file():
-        say(f"drawing {file.stem}")
-        with written_beside(file) as out:
-            np.save(out, as_bytes(make()))
-    return np.asarray(np.load(file))
+    return np.asarray(kept_array(file, lambda: as_bytes(make())))
 
 
 def as_bytes(pictures: torch.Tensor) -> np.ndarray:
@@ -139,7 +135,7 @@ def main(
     wide = work / "single_stage"  # M starts from it, and it teaches the one in the pack
     if not wide.is_dir():
         say("training single_stage")
-        train_single_stage.main(wide, 12000, seed, threads, 1000, folder)
+        train_single_stage.main(wide, WIDE_STEPS, seed, threads, 1000, folder)
     if not tracker:
         tracker = str((work / "lean").resolve())
         if not Path(tracker).is_dir():

@@ -17,11 +17,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +30,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from tools.dataset import face_dataset as data
 from tools.dataset.pair_shards import written_beside
-from tools.train.checkpoint import keep, restored, say
+from tools.train.checkpoint import keep, kept_array, restored, say
 from tools.train.one_net import write_with
 from tools.train.single_stage import average_into
 from tools.train.training_step import laid_out, mixed_precision
@@ -88,7 +86,7 @@ def main(
     work.mkdir(parents=True, exist_ok=True)
     chain = TwoStagePipeline(opened, engine(opened, threads))
     motions = {
-        split: kept(work / f"motions_{split}.npy", partial(heads_of, chain, split, seed, folder))
+        split: kept_array(work / f"motions_{split}.npy", partial(heads_of, chain, split, seed, folder))
         for split in SPLITS
     }
     rest = average_rest(opened, motions["train"])
@@ -126,13 +124,12 @@ def engine(pack: packs.Pack, threads: int) -> Backend:
         return TorchBackend(threads)
 
 
-def kept(file: Path, make: Callable[[], Any]) -> Any:
-    """An array from its file, made if that is not there."""
-    if not file.is_file():
-        say(f"making {file.stem}")
-        with written_beside(file) as out:
-            np.save(out, make())
-    return np.load(file)
+def motions_of(pack: packs.Pack, rows: Row) -> keypoints.Motion:
+    """M's heads (N, columns) as motions, float64."""
+    spec = pack.nets["motion"].config
+    bins, k = int(spec["bins"]), int(spec["keypoints"])
+    ends = np.cumsum([bins, bins, bins, 3, 3 * k, 1])
+    return keypoints.motion_from_heads(*np.split(rows.astype(np.float64), ends, axis=1))
 
 
 def average_rest(pack: packs.Pack, bank: Row) -> Reference:
@@ -140,10 +137,7 @@ def average_rest(pack: packs.Pack, bank: Row) -> Reference:
     of everything that M saw."""
     motion = people_of(pack).motion
     if motion is None:
-        spec, some = pack.nets["motion"].config, bank[:: max(1, len(bank) // 500)].astype(np.float64)
-        bins, k = int(spec["bins"]), int(spec["keypoints"])
-        ends = np.cumsum([bins, bins, bins, 3, 3 * k, 1])
-        seen = keypoints.motion_from_heads(*np.split(some, ends, axis=1))
+        seen = motions_of(pack, bank[:: max(1, len(bank) // 500)])
         parts = zip(seen.rotation, seen.exp, seen.t, seen.scale[:, 0], strict=True)
         motion = FaceMotion.average([FaceMotion(*one) for one in parts])
     return Reference(NEUTRAL.copy(), np.eye(3), motion)

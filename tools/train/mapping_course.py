@@ -28,16 +28,15 @@ from tools.dataset.pair_dataset import PairDataset
 from tools.dataset.robot_motion import controls_of, head_angles, posed
 from tools.dataset.robot_pairs import cached, people, render
 from tools.evaluate.tables import load_mapping
-from tools.train.checkpoint import say
+from tools.train.checkpoint import kept_array, say
 from tools.train.default_pack import ANIMATION_PAIRS, MAPPING_FINAL, read_error
-from tools.train.direct import SHARD, Row, average_rest, engine, heads_of, kept, mixtures
+from tools.train.direct import SHARD, Row, average_rest, engine, heads_of, mixtures, motions_of
 from tools.train.look_points import look_points
 from tools.train.mapping_file import save_trained
 from tools.train.mapping_pictures import ArrayPairs, from_bytes, in_memory, normalised
 from tools.train.mapping_training import Machine, Trained, train
 from tools.train.transfer import SIZE
 from x2c_edge import packs
-from x2c_edge.nets import keypoints
 from x2c_edge.nets.mapping import MappingNetwork
 from x2c_edge.pipelines.reference import Reference
 from x2c_edge.pipelines.two_stage import TwoStagePipeline
@@ -45,7 +44,6 @@ from x2c_edge.robot.face import PORTRAIT
 
 Pictures = NDArray[np.uint8]
 Values = NDArray[np.float64]
-SPLITS = ("train", "val")
 NECKS, POSES, PEOPLE = 7000, 8000, 6000  # rendered pictures of each kind
 NORMS_ON = 512  # pictures
 MORE_SEED = 6  # of the further animations, added to the run's
@@ -71,7 +69,22 @@ def main(
         loaded = load_mapping(None, pack)
         assert loaded is not None
         before = loaded[0]
-        seen = {split: drawn(opened, split, motions, seed, threads, work, folder) for split in SPLITS}
+        chain = TwoStagePipeline(opened, engine(opened, threads))
+        heads = {
+            split: kept_array(work / f"motions_{split}.npy", partial(heads_of, chain, split, seed, folder))
+            for split in ("train", "val")
+        }
+        rest = average_rest(opened, heads["train"])
+        chain.refer_to(rest)
+        bins, sees = int(opened.nets["motion"].config["bins"]), opened.nets["mapping"].picture
+        learnt = mixtures(heads["train"], motions, np.random.default_rng([seed, 1]), bins)
+        seen = {
+            split: (
+                drawn(chain, sees, rows, work, split),
+                meant(rows, opened, rest),
+            )
+            for split, rows in (("train", learnt), ("val", heads["val"]))
+        }
         played, held_out = sides(work / "pairs", ANIMATION_PAIRS, seed)
         further = sides(work / "more", animations, seed + MORE_SEED)
         rendered = [
@@ -110,23 +123,8 @@ def sides(folder: Path, pairs: int, seed: int) -> list[tuple[Pictures, Values]]:
     return [(side.images, side.controls.astype(np.float64)) for side in found]
 
 
-def drawn(
-    pack: packs.Pack, split: str, motions: int, seed: int, threads: int, work: Path, folder: Path
-) -> tuple[Pictures, Values]:
-    """What the chain draws of a split's motions, for train of mixtures of them: (N, S, S, 3) BGR, and the
-    controls (N, 30) that they mean."""
-    chain = TwoStagePipeline(pack, engine(pack, threads))
-    heads = {
-        name: kept(work / f"motions_{name}.npy", partial(heads_of, chain, name, seed, folder))
-        for name in dict.fromkeys(("train", split))
-    }
-    rest = average_rest(pack, heads["train"])
-    chain.refer_to(rest)
-    rows = heads[split]
-    if split == "train":
-        bins = int(pack.nets["motion"].config["bins"])
-        rows = mixtures(rows, motions, np.random.default_rng([seed, 1]), bins)
-    mapping = pack.nets["mapping"].picture
+def drawn(chain: TwoStagePipeline, mapping: packs.NetInput, rows: Row, work: Path, name: str) -> Pictures:
+    """What the chain draws of motions (M's heads, N rows), as ``mapping`` sees it: (N, S, S, 3) BGR."""
     mean, std = (np.float32(v)[:, None, None] for v in (mapping.mean, mapping.std))
 
     def draw(some: Row) -> Pictures:
@@ -134,24 +132,21 @@ def drawn(
         for row in some:
             chain.driven(row)
             pictures.append(np.rint(np.clip(chain.picture[0] * std + mean, 0, 1) * 255))
-        say(f"{split}: {len(some)} of {len(rows)} pictures drawn")
+        say(f"{name}: {len(some)} of {len(rows)} pictures drawn")
         return np.stack(pictures).astype(np.uint8).transpose(0, 2, 3, 1)
 
     parts = [
-        kept(work / f"drawn_{split}_{number:03d}.npy", partial(draw, rows[start : start + SHARD]))
+        kept_array(work / f"drawn_{name}_{number:03d}.npy", partial(draw, rows[start : start + SHARD]))
         for number, start in enumerate(range(0, len(rows), SHARD))
     ]
-    pictures = np.concatenate(parts)
-    return pictures[..., ::-1] if mapping.order == "RGB" else pictures, meant(rows, pack, rest)
+    pictures: Pictures = np.concatenate(parts)
+    return pictures[..., ::-1] if mapping.order == "RGB" else pictures
 
 
 def meant(rows: Row, pack: packs.Pack, rest: Reference) -> Values:
     """The controls that motions (M's heads, N rows) mean beside a rest, as far as the robot can do it."""
     assert rest.motion is not None
-    spec = pack.nets["motion"].config
-    bins, k = int(spec["bins"]), int(spec["keypoints"])
-    ends = np.cumsum([bins, bins, bins, 3, 3 * k, 1])
-    motion = keypoints.motion_from_heads(*np.split(rows.astype(np.float64), ends, axis=1))
+    motion = motions_of(pack, rows)
     return posed(
         controls_of(motion.exp - rest.motion.exp), head_angles(motion.rotation @ rest.motion.rotation.T)
     )
@@ -167,11 +162,15 @@ def start_of(before: Trained, pairs: ArrayPairs, seed: int) -> MappingNetwork:
         seen[name] = (out.mean((0, 2, 3)), out.var((0, 2, 3), unbiased=False))
 
     folded = before.net
-    for name, module in folded.named_modules():
-        if isinstance(module, nn.Conv2d):
-            module.register_forward_hook(partial(watch, name))
+    hooks = [
+        module.register_forward_hook(partial(watch, name))
+        for name, module in folded.named_modules()
+        if isinstance(module, nn.Conv2d)
+    ]
     with torch.inference_mode():
         folded(normalised(from_bytes(torch.from_numpy(pairs.images[some])), before.picture))
+    for hook in hooks:
+        hook.remove()
     held, net = folded.state_dict(), MappingNetwork(folded.config)
     state = net.state_dict() | {k: v for k, v in held.items() if k in net.state_dict()}
     modules = list(net.named_modules())

@@ -27,6 +27,7 @@ from x2c_edge.nets.generator import Generator
 from x2c_edge.nets.mapping import MappingNetwork
 from x2c_edge.nets.motion_extractor import MotionExtractor
 from x2c_edge.nets.stitching import KeypointMlp
+from x2c_edge.nets.two_looks import TwoLooksConfig
 from x2c_edge.nets.warping import DenseMotionConfig, DenseMotionNetwork, WarpingNetwork
 
 
@@ -126,13 +127,8 @@ def engine_nets(net: nn.Module, size: int, volume: tuple[int, ...]) -> list[Engi
     face = (1, 3, size, size)
     match net:
         case single_stage.SingleStage():
-            columns = 1 + 2 * net.config.landmarks + 3 + N_CONTROLS
             # float32 in: the patches are cut from these pixels at float32 positions.
-            return [
-                EngineNet(
-                    "single_stage", net, (Port("face", face, False),), (Port("row", (1, columns), False),)
-                )
-            ]
+            return [EngineNet("single_stage", net, (Port("face", face, False),), (_row(net.config),))]
         case MotionExtractor() | FaceMotion():
             c = net.config
             heads = Port("heads", (1, 3 * c.bins + 6 * c.keypoints + 4), False)
@@ -141,7 +137,7 @@ def engine_nets(net: nn.Module, size: int, volume: tuple[int, ...]) -> list[Engi
             if isinstance(net, MotionExtractor):
                 return [EngineNet("motion", _Heads(net), tuple(seen), (heads,))]
             if net.config.opinions == 2:
-                seen.append(Port("row", (1, 1 + 2 * net.config.landmarks + 3 + N_CONTROLS), False))
+                seen.append(_row(net.config))
             return [EngineNet("face_motion", _Heads(net), tuple(seen), (heads,))]
         case WarpingNetwork():
             return _warping(net, volume)
@@ -161,6 +157,11 @@ def engine_nets(net: nn.Module, size: int, volume: tuple[int, ...]) -> list[Engi
             delta = Port("delta", (1, net.config.outputs), False)
             return [EngineNet("stitching", net, (points,), (delta,), wide=True)]
     raise TypeError(f"no engine is made of {type(net).__name__}")
+
+
+def _row(c: TwoLooksConfig) -> Port:
+    """The tracker's: presence, landmarks, pose, controls."""
+    return Port("row", (1, 1 + 2 * c.landmarks + 3 + N_CONTROLS), False)
 
 
 def _warping(net: WarpingNetwork, volume: tuple[int, ...]) -> list[EngineNet]:
