@@ -125,7 +125,7 @@ def test_the_default_pack_in_fp16(real_pack: str, portrait: np.ndarray, monkeypa
     for module in (tracker, motion_pipeline, two_stage):
         monkeypatch.setattr(module, "_kernels", cuda)
     pipeline = TwoStagePipeline(found, TorchCudaBackend(CARD, half=True, torch_cuda=OnCpu()))
-    assert pipeline._face.dtype == pipeline._picture.dtype == np.float32
+    assert pipeline._face.dtype == pipeline.picture.dtype == np.float32
     assert pipeline._image.dtype == np.float16
     np.testing.assert_allclose(controls(pipeline, [crop]), expected, atol=0.03, rtol=0)
 

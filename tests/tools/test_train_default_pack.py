@@ -23,7 +23,7 @@ def test_from_nothing_to_a_pack_and_on(
     monkeypatch.setattr(measure_people, "at_rest", lambda faces: np.ones(len(faces.images), bool))
     for name, few in (
         ("PAIRS", 40), ("NECK_PAIRS", 40), ("ANIMATION_PAIRS", 150), ("PEOPLE_PAIRS", 16), ("CHECK_PAIRS", 8),
-        ("MOTION_STEPS", 2), ("TRANSFER_STEPS", 2), ("WATCHED_STEPS", 2),
+        ("WIDE_STEPS", 2), ("MOTION_STEPS", 2), ("TRANSFER_STEPS", 2), ("WATCHED_STEPS", 2),
     ):  # fmt: skip
         monkeypatch.setattr(training, name, few)
     for name in ("MAPPING", "MAPPING_FINAL"):
