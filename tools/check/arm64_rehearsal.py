@@ -10,8 +10,9 @@ is loaded.
 
 Makes, below build/arm64: ``root``, a Debian 12 for arm64 with the aarch64 wheels of the dependencies;
 ``wheels``, the project's wheel, cross-compiled; ``main``, the tracked files with that wheel's kernels;
-``logs``, what pytest said, a file for each part. ``state.json`` keeps how each part ended: what is green is
-not run again, unless named with --part. ``build/arm64/report.md`` is the table for docs/jetson.md.
+``logs``, what pytest said, a file for each part. ``state.json`` keeps, from one test file to the next, what
+it gave: a file that is green is not run again, so a run that was stopped loses one file; to begin anew,
+delete it. ``build/arm64/report.md`` is the table for docs/jetson.md.
 
 The processor that is emulated is a Cortex-A76, which has the instructions of Orin's Cortex-A78AE. Nothing is
 measured: an emulated processor is many times slower than the one below it.
@@ -27,7 +28,13 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock, Timer
+from typing import TypedDict
 from zipfile import ZipFile
 
 import typer
@@ -47,6 +54,7 @@ SITE = f"usr/local/lib/python{PYTHON}/dist-packages"
 EXTRAS = ("zmq", "tritium", "record", "monitor", "foxglove", "train")
 TEST_PACKAGES = ("coverage", "hypothesis", "onnx", "pytest", "pytest-timeout", "pytest-xdist")
 TEST_LIMIT_S = 1800
+RESULT = re.compile(r"(tests/\S+?\.py)::.* (PASSED|SKIPPED|FAILED|ERROR|XFAIL|XPASS)\b")
 
 # In order of what a board could have different: arithmetic, bytes, threads; then what is long. Minutes each.
 PARTS = {
@@ -69,6 +77,14 @@ PARTS = {
     "examples": 60,
     "tools": 240,
 }
+
+
+class File(TypedDict):
+    """What pytest gave for a test file: how many tests of each outcome."""
+
+    given: dict[str, int]
+    minutes: float
+    commit: str
 
 
 def run(command: list[str | Path], **options: object) -> None:
@@ -170,9 +186,10 @@ def emulator() -> str:
     return found
 
 
-def emulated(command: list[str], log: Path, limit_s: float) -> int:
-    """Exit code of a command in the root, 124 when its time was up; what it says goes to the log."""
-    words = [
+@contextmanager
+def emulated(command: list[str], limit_s: float) -> Iterator[subprocess.Popen[str]]:
+    """A command in the root, its words on stdout; stopped with all that it started when its time is up."""
+    words: list[str | Path] = [
         ROOT / "tools/check/arm64_root.sh",
         emulator(),
         HERE / "root",
@@ -180,46 +197,91 @@ def emulated(command: list[str], log: Path, limit_s: float) -> int:
         ROOT.parent / "shared",
         *command,
     ]
-    with log.open("w") as file:
+    # The namespace's first process takes all others with it.
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace"
+    ) as process:
+        alarm = Timer(limit_s, process.kill)
+        alarm.start()
         try:
-            return subprocess.run(words, stdout=file, stderr=subprocess.STDOUT, timeout=limit_s).returncode
-        except subprocess.TimeoutExpired:  # the namespace's first process is gone, and with it all others
-            return 124
+            yield process
+        finally:
+            alarm.cancel()
+            process.kill()
 
 
-def test_part(name: str, commit: str) -> dict[str, object]:
-    """How pytest ended on tests/NAME; "others" are the fuzzers and what lies in tests/ itself."""
-    log = HERE / "logs" / f"{name}.txt"
-    alone = sorted(f"tests/{path.name}" for path in (HERE / "main/tests").glob("test_*.py"))
-    where = ["tests/fuzz", *alone] if name == "others" else [f"tests/{name}"]
-    # -v: the log of a part that is out of time names the test it was in. The profile ci is Hypothesis's own
-    # and allows an example more than 200 ms.
+def files_of(part: str) -> list[str]:
+    """The test files of a part; "others" are the fuzzers and what lies in tests/ itself."""
+    tests = HERE / "main/tests"
+    places = [tests.glob("test_*.py"), (tests / "fuzz").rglob("test_*.py")] if part == "others" else []
+    places = places or [(tests / part).rglob("test_*.py")]
+    return sorted(str(path.relative_to(HERE / "main")) for place in places for path in place)
+
+
+def test_part(name: str, files: list[str], commit: str) -> Iterator[tuple[str, File]]:
+    """What each test file of a part gave, as soon as it is through; ends early when the time is up."""
+    # -v: a line for each test, from which this is read. The profile ci is Hypothesis's own and allows an
+    # example more than 200 ms.
     command = [
         "/usr/bin/env", "OMP_NUM_THREADS=1", "python3", "-m", "pytest", "-v", "-rfEs",
-        "-p", "no:cacheprovider", "--hypothesis-profile=ci", f"--timeout={TEST_LIMIT_S}", *where,
+        "-p", "no:cacheprovider", "--hypothesis-profile=ci", f"--timeout={TEST_LIMIT_S}", *files,
     ]  # fmt: skip
-    start = time.monotonic()
-    code = emulated(command, log, PARTS[name] * 60)
-    said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return {
-        "green": code == 0,
-        "said": "out of time" if code == 124 else said[-1].strip("= ") if said else "nothing",
-        "minutes": round((time.monotonic() - start) / 60, 1),
-        "commit": commit,
-    }
+    start, before = time.monotonic(), ""
+    given: Counter[str] = Counter()
+    seen = set()
+
+    def through() -> File:
+        nonlocal start
+        minutes, start = (time.monotonic() - start) / 60, time.monotonic()
+        return {"given": dict(given), "minutes": round(minutes, 1), "commit": commit}
+
+    with (HERE / "logs" / f"{name}.txt").open("w") as log, emulated(command, PARTS[name] * 60) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            log.write(line)
+            log.flush()
+            result = RESULT.match(line)
+            if result is None:
+                continue
+            file, outcome = result.groups()
+            if before and file != before:
+                yield before, through()
+                given.clear()
+            given[outcome] += 1
+            seen.add(before := file)
+        code = process.wait()
+    if code not in (0, 1):  # out of time, or pytest itself failed: the file that it was in is not through
+        return
+    if before:
+        yield before, through()
+    given.clear()
+    for file in sorted(set(files) - seen):  # skipped as a whole
+        yield file, through()
 
 
-def write_report(state: dict[str, dict[str, object]]) -> None:
-    lines = ["| tests | green | pytest's last line | minutes | commit |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {name} | {'yes' if s['green'] else '**no**'} | {s['said']} | {s['minutes']} | {s['commit']} |"
-        for name, s in state.items()
-    ]
+def green(file: File) -> bool:
+    return not set(file["given"]) & {"FAILED", "ERROR"}
+
+
+def write_report(state: dict[str, File]) -> None:
+    """A line for each part: what its test files that are through gave, and those that are not."""
+    lines = ["| tests | outcome | minutes | commits |", "|---|---|---|---|"]
+    for part in PARTS:
+        files = files_of(part)
+        done = [state[file] for file in files if file in state]
+        given = sum((Counter(file["given"]) for file in done), Counter())
+        said = [f"{count} {outcome.lower()}" for outcome, count in sorted(given.items())]
+        left = [Path(file).name for file in files if file not in state]
+        said += [f"**not run**: {', '.join(left) if done else 'all'}"] if left else []
+        minutes = sum(file["minutes"] for file in done)
+        commits = ", ".join(sorted({file["commit"] for file in done}))
+        lines.append(f"| {part} | {'; '.join(said)} | {minutes:.0f} | {commits} |")
     (HERE / "report.md").write_text("\n".join(lines) + "\n")
 
 
 def main(
-    part: list[str] = typer.Option([], help=f"Only this part, even if it is green: {', '.join(PARTS)}."),
+    part: list[str] = typer.Option([], help=f"Only this part: {', '.join(PARTS)}."),
+    at_once: int = typer.Option(1, help="Parts that run at the same time; each needs a processor to itself."),
 ) -> None:
     with user_errors():
         if os.geteuid():
@@ -230,14 +292,22 @@ def main(
         (HERE / "logs").mkdir(parents=True, exist_ok=True)
         make_root()
         commit = make_checkout(make_wheel())
-        kept = HERE / "state.json"
-        state = json.loads(kept.read_text()) if kept.exists() else {}
-        for name in part or [name for name in PARTS if not state.get(name, {}).get("green")]:
-            state[name] = test_part(name, commit)
-            print(f"{name:10s} {state[name]['said']} ({state[name]['minutes']} min)", flush=True)
-            kept.write_text(json.dumps(state, indent=1))
-            write_report(state)
-        raise typer.Exit(int(not all(s["green"] for s in state.values())))
+        kept, lock = HERE / "state.json", Lock()
+        state: dict[str, File] = json.loads(kept.read_text()) if kept.exists() else {}
+
+        def rehearse(name: str) -> None:
+            files = [file for file in files_of(name) if file not in state or not green(state[file])]
+            for file, gave in test_part(name, files, commit) if files else []:
+                with lock:
+                    state[file] = gave
+                    print(f"{file:60s} {gave['given']} ({gave['minutes']} min)", flush=True)
+                    kept.write_text(json.dumps(state, indent=1))
+                    write_report(state)
+
+        with ThreadPoolExecutor(at_once) as pool:
+            list(pool.map(rehearse, part or PARTS))
+        asked = [file for name in part or PARTS for file in files_of(name)]
+        raise typer.Exit(int(not all(file in state and green(state[file]) for file in asked)))
 
 
 if __name__ == "__main__":
