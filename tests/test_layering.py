@@ -146,7 +146,7 @@ print("\\n" + json.dumps(sorted({name.split(".")[0] for name in list(sys.modules
         check=True,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     return set(json.loads(result.stdout.splitlines()[-1])) - set(sys.stdlib_module_names)
 

@@ -57,7 +57,7 @@ def test_pycuda(driver: Path, case: str):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")

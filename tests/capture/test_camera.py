@@ -80,7 +80,7 @@ def with_camera(fake_library: Path, tmp_path: Path):
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=600,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])

@@ -10,7 +10,7 @@ import pytest
 
 def build_engines(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "x2c_edge.cli.main", "build-engines", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is a GPU")

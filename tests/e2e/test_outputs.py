@@ -87,7 +87,7 @@ def test_a_link_s_file_that_is_deleted_is_said(tmp_path: Path) -> None:
     while process.poll() is None and not (tmp_path / "out.jsonl").exists():
         pass
     (tmp_path / "out.jsonl").unlink()
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=600)
     assert process.returncode == 3
     assert "link jsonl:out.jsonl was down when the run ended (out.jsonl: was deleted" in said
     assert "link jsonl:kept.jsonl" not in said.splitlines()[-1]

@@ -131,7 +131,7 @@ def test_signals_ease_to_neutral(tmp_path: Path, number: signal.Signals) -> None
     process = start(tmp_path, "--link", "jsonl:out.jsonl")
     wait_until_following(tmp_path / "out.jsonl", process)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     lines = read(tmp_path / "out.jsonl")
     check_safe(lines)
@@ -171,7 +171,7 @@ def test_serial_frames_on_a_real_pty(tmp_path: Path) -> None:
         tmp_path, "--link", f"serial://{os.ttyname(slave)}?settle=0", "--link", "jsonl:out.jsonl",
         "--duration", "4",
     )  # fmt: skip
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     time.sleep(0.3)
     stop.set()

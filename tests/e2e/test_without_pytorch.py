@@ -22,7 +22,7 @@ main()
 
 def edge(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", BEGINNING, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.mark.parametrize("pipeline", ["two-stage", "single-stage"])

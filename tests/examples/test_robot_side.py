@@ -49,7 +49,7 @@ def lines_of(script: str, *arguments: str, link: Link) -> list[str]:
         seq += 1
         time.sleep(0.02)
     link.close(0)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=600)
     assert process.returncode == 0
     return out.splitlines()
 

@@ -138,7 +138,7 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path):
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", FILLING, *map(str, paths)],
-        cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=60,
+        cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     for path, line in zip(paths, done.stdout.splitlines(), strict=True):

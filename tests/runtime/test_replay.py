@@ -213,7 +213,7 @@ from x2c_edge.cli.main import app
 app()
 """
     done = subprocess.run(
-        [sys.executable, "-c", snippet], capture_output=True, text=True, timeout=60,
+        [sys.executable, "-c", snippet], capture_output=True, text=True, timeout=600,
         env={"PATH": "", "X2C_EDGE_PACKS": "", "XDG_DATA_HOME": str(tmp_path), "HOME": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

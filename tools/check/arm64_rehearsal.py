@@ -223,8 +223,9 @@ def test_part(name: str, files: list[str], commit: str) -> Iterator[tuple[str, F
     # -v: a line for each test, from which this is read. The profile ci is Hypothesis's own and allows an
     # example more than 200 ms.
     command = [
-        "/usr/bin/env", "OMP_NUM_THREADS=1", "python3", "-m", "pytest", "-v", "-rfEs",
-        "-p", "no:cacheprovider", "--hypothesis-profile=ci", f"--timeout={TEST_LIMIT_S}", *files,
+        "/usr/bin/env", "OMP_NUM_THREADS=1", "PYTHONPATH=/work/main", "python3", "-m", "pytest",
+        "-v", "-rfEs", "-p", "no:cacheprovider", "--hypothesis-profile=ci", f"--timeout={TEST_LIMIT_S}",
+        *files,
     ]  # fmt: skip
     start, before = time.monotonic(), ""
     given: Counter[str] = Counter()
