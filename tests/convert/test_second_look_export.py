@@ -10,13 +10,24 @@ import torch
 from x2c_edge.convert.onnx_export import exported, port_dtypes
 from x2c_edge.nets import arch
 from x2c_edge.nets.engine_nets import EngineNet, engine_nets
+from x2c_edge.nets.face_motion import FaceMotion, FaceMotionConfig
 from x2c_edge.nets.look_trunk import LookTwiceConfig
 from x2c_edge.nets.mapping import MappingConfig, MappingNetwork
-from x2c_edge.nets.motion_extractor import MotionConfig, MotionExtractor
 
 NETS = {
-    "motion": lambda: MotionExtractor(
-        MotionConfig((1, 1), (16, 32), 5, 1, patch_widths=(16, 16), picture=64)
+    "motion": lambda: FaceMotion(
+        FaceMotionConfig(
+            64,
+            16,
+            (16, 32),
+            (0, 1),
+            32,
+            patch_widths=(16, 16),
+            patch_hidden=16,
+            keypoints=5,
+            opinions=2,
+            mirrored=True,
+        )
     ),
     "mapping": lambda: MappingNetwork(
         MappingConfig(
@@ -39,8 +50,9 @@ def net(request: pytest.FixtureRequest) -> EngineNet:
 
 @pytest.mark.parametrize(("precision", "allowed"), [("fp32", 1e-5), ("fp16", 5e-3), ("int8", 0.1)])
 def test_it_agrees_with_pytorch(net, run_torch, run_onnx, precision: str, allowed: float):
-    (picture,), (out,) = net.inputs, net.outputs
-    given = {picture.name: np.random.default_rng(0).random((1, 3, 64, 64), dtype=np.float32)}
+    (out,) = net.outputs
+    rng = np.random.default_rng(0)
+    given = {port.name: rng.random(port.shape, dtype=np.float32) for port in net.inputs}
     file = exported(net, precision, [given])
     assert set(port_dtypes(net, precision).values()) == {np.dtype(np.float32)}
     model = onnx.load_from_string(file)

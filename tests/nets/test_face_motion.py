@@ -16,13 +16,17 @@ from x2c_edge.nets.inference import function
 SMALL = FaceMotionConfig(64, 8, (8, 16), (1, 0), 32, patch_widths=(8, 8), patch_hidden=16, keypoints=5)
 
 
-@pytest.fixture(params=[1, 2], ids=["its own opinion", "the tracker's, too"])
+FORMS = {"its own opinion": (1, False), "the tracker's, too": (2, False), "in the mirror": (2, True)}
+
+
+@pytest.fixture(params=list(FORMS))
 def net(request) -> FaceMotion:
     torch.manual_seed(0)
-    made = FaceMotion(replace(SMALL, opinions=request.param)).eval()
+    opinions, mirrored = FORMS[request.param]
+    made = FaceMotion(replace(SMALL, opinions=opinions, mirrored=mirrored)).eval()
     with torch.no_grad():
         made.kp.normal_()
-        if request.param == 2:
+        if opinions == 2:
             made.meaning.normal_()
             made.falling.uniform_()
     return made
@@ -64,6 +68,16 @@ def test_the_cpu_s_form_is_equal(net: FaceMotion):
         torch.testing.assert_close(one.module(*x), torch.cat(net(*x), dim=1), atol=1e-4, rtol=1e-4)
 
 
+def test_in_the_mirror_it_looks_at_the_mirror_image():
+    net = FaceMotion(SMALL).eval()
+    mirrored = FaceMotion(replace(SMALL, mirrored=True)).eval()
+    mirrored.load_state_dict(net.state_dict())
+    x = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(tuple(mirrored(x.flip(3))), tuple(net(x)))
+        assert not torch.allclose(mirrored(x).exp, net(x).exp)
+
+
 def test_sizes_that_no_net_has_are_refused():
     with pytest.raises(ValueError, match="bins = 66"):
         FaceMotion(FaceMotionConfig(64, bins=66))
@@ -71,3 +85,5 @@ def test_sizes_that_no_net_has_are_refused():
         FaceMotion(FaceMotionConfig(64, opinions=3))
     with pytest.raises(TypeError):
         config_from_manifest("face_motion", {"stem": -1})
+    with pytest.raises(TypeError):
+        config_from_manifest("face_motion", {"mirrored": "yes"})

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from x2c_edge.nets import arch, inference_cuda
+from x2c_edge.nets.face_motion import FaceMotion, FaceMotionConfig
 from x2c_edge.nets.generator import Generator, GeneratorConfig
 from x2c_edge.nets.look_trunk import LookTwiceConfig
 from x2c_edge.nets.mapping import MappingConfig, MappingNetwork
@@ -24,18 +25,21 @@ HALF, FLOAT = torch.float16, torch.float32
 SMALL_WARPING = WarpingConfig(5, 8, 4, 3, 16, 64, 2, 32)
 PLANE, FACE = (16, 16), (1, 3, 64, 64)
 SMALL_LOOK = LookTwiceConfig(64, 8, (8, 8, 8, 8), (1, 1, 1, 1), 2, (8, 8), (16, 16), (16, 12), 8)
-LOOK = MotionConfig((1, 1), (16, 32), 5, 1, patch_widths=(8, 8), picture=64)
+FACE_MOTION = FaceMotionConfig(64, keypoints=5, opinions=2, mirrored=True)
+ROW = (1, 1 + 2 * FACE_MOTION.landmarks + 33)
 
 # Net, part, shapes and types of its inputs, shapes and types of its outputs.
 CASES: dict[str, tuple[Any, str, list[tuple[Any, torch.dtype]], list[tuple[Any, torch.dtype]]]] = {
     "tracker": (
         lambda: folded(SingleStage(SingleStageConfig(input_size=64))), "", [(FACE, FLOAT)],
-        [((1, 1 + 2 * SingleStageConfig().landmarks + 33), FLOAT)],
+        [(ROW, FLOAT)],
     ),
     "motion": (
         lambda: MotionExtractor(MotionConfig((1, 1), (16, 32), 5, 6)), "", [(FACE, HALF)], [((1, 52), FLOAT)],
     ),
-    "motion, second look": (lambda: MotionExtractor(LOOK), "", [(FACE, FLOAT)], [((1, 37), FLOAT)]),
+    "motion, second look": (
+        lambda: FaceMotion(FACE_MOTION), "", [(FACE, FLOAT), (ROW, FLOAT)], [((1, 37), FLOAT)],
+    ),
     "dense motion": (
         lambda: WarpingNetwork(SMALL_WARPING), "dense motion", [((1, 24, 4, *PLANE), HALF)],
         [((1, 6, 4, *PLANE), HALF), ((1, 1, *PLANE), HALF)],

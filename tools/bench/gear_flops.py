@@ -9,7 +9,6 @@ matrix products alone. What the kernels between the nets do is not in it; it is 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,33 +17,31 @@ import torch
 import typer
 
 from tools.bench import common
+from tools.train.direct import thin_sizes
 from x2c_edge import packs
 from x2c_edge.nets import arch, engine_nets
 from x2c_edge.nets.cost import cost
-from x2c_edge.nets.direct import DirectConfig
 from x2c_edge.nets.engine_nets import EngineNet
 from x2c_edge.nets.generator import GeneratorConfig
 from x2c_edge.nets.mapping import MappingConfig
 from x2c_edge.nets.motion_extractor import MotionConfig
 from x2c_edge.nets.single_stage import SingleStage, SingleStageConfig
 from x2c_edge.nets.stitching import STITCHING
-from x2c_edge.nets.warping import DenseMotionConfig, WarpingConfig
+from x2c_edge.nets.warping import WarpingConfig
 from x2c_edge.runtime.prediction import ENGINES
 
 PICTURE, VOLUME = 256, (1, 32, 16, 64, 64)  # published: M's picture, the feature volume
-LAST = 24  # of a direct gear distilled from the published W: about one channel in seven
 
 
 def published() -> dict[str, Any]:
     """Sizes by arch: the publishers', our tracker, and a direct gear as we would distil it."""
-    own = {f.name: getattr(WarpingConfig(), f.name) for f in fields(DenseMotionConfig)}
     return {
         "motion": MotionConfig(),
         "stitching": STITCHING,
         "warping": WarpingConfig(),
         "generator": GeneratorConfig(),
         "mapping": MappingConfig(),
-        "direct": DirectConfig(**(own | {"last": LAST})),
+        "direct": thin_sizes(WarpingConfig(), VOLUME[-1]),
         "single_stage": SingleStageConfig(),
     }
 

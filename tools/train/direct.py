@@ -8,7 +8,7 @@ features; no picture is made. What it learns is what the whole chain says (M, W,
 human crops, and to mixtures of them. Stages, each with its files in --work, so that a stopped run goes on:
 
 1. the motions: M's heads on the crops of the real-face set;
-2. a dense motion network: W with a thinner last map, and its two heads fitted again by least squares;
+2. a dense motion network: W's, thinner (``slim_hourglass``);
 3. lessons: for each motion what the predictor will see, and the controls that the whole chain gives;
 4. the predictor, trained on them.
 """
@@ -33,6 +33,7 @@ from tools.dataset.pair_shards import written_beside
 from tools.train.checkpoint import keep, kept_array, restored, say
 from tools.train.one_net import write_with
 from tools.train.single_stage import average_into
+from tools.train.slim_hourglass import slim_hourglass
 from tools.train.training_step import laid_out, mixed_precision
 from x2c_edge import packs
 from x2c_edge.backends.base import Backend
@@ -57,10 +58,9 @@ Row = NDArray[np.float32]
 JITTER = data.Jitter(scale=0.06, rotation_deg=0.0, shift=0.03)  # what a follower gets wrong
 MIXED = 0.6  # share of the motions that are mixtures
 SHARD = 500  # lessons in a file
-LAST = 0.15  # of W's last map, the share of channels that is kept
-FIT_ON = 120  # motions that the thinner network is fitted on
-FIT_VOXELS = 300  # of each
-MOST_COLUMNS = 4096  # of a least-squares problem
+THIN = 0.5  # of the widths of W's hourglass
+LAST = 0.15  # of its last map's channels
+FIT_ON, FIT_BYTES = 120, 400e6  # motions that the thinner network is fitted on; fewer where they are large
 BATCH, PEAK_LR, WEIGHT_DECAY, EMA = 64, 2e-3, 0.02, 0.998
 KEYPOINT_STEPS, KEYPOINT_BATCH = 12000, 256
 UNIT = 0.02  # paper units; differences below count by their square
@@ -182,86 +182,36 @@ def mixtures(bank: Row, count: int, rng: np.random.Generator, bins: int) -> Row:
     return rows
 
 
+def thin_sizes(whole: DenseMotionConfig, side: int) -> DirectConfig:
+    """Sizes of the direct gear's net for those of W's dense motion network. side: of the volume's planes."""
+    kept = {f.name: getattr(whole, f.name) for f in fields(DenseMotionConfig)}
+    last = LAST * (whole.last or whole.base + whole.front_channels)
+    thin = {
+        "base": max(1, round(THIN * whole.base)),
+        "cap": max(8, round(THIN * whole.cap)),
+        "last": max(8, round(last / 8) * 8),  # a CPU works on eight channels at once
+    }
+    count = max(1, round(math.log2(side / LAST_SIDE)))
+    return DirectConfig(**(kept | thin), side=side, widths=WIDTHS[:count], hidden=HIDDEN)
+
+
 def thinner(pack: packs.Pack, chain: TwoStagePipeline, bank: Row, rng: np.random.Generator) -> DirectNetwork:
-    """An untrained predictor behind W's dense motion network with few of the last map's channels: those
-    that its two heads listen to most, and heads fitted to say the same."""
+    """An untrained predictor behind W's dense motion network made thinner: an hourglass of THIN of its
+    widths, LAST of its last map."""
     spec = pack.nets["warping"]
     big = engine_nets.opened(spec.arch, spec.config, spec.file)
     assert isinstance(big, DenseMotionNetwork)
-    hidden: list[Tensor] = []
-    masks: list[Tensor] = []
-    hides: list[Tensor] = []
-    with torch.inference_mode():
-        for row in bank[rng.integers(0, len(bank), FIT_ON)]:
-            chain.driven(row)
-            seen = big.hourglass(torch.from_numpy(np.array(chain.front)))[0]
-            hidden.append(seen)
-            logits = big.mask_logits(seen[None])[0]
-            masks.append(logits - logits.mean(0, keepdim=True))  # a softmax does not see what is common
-            hides.append(big.dense_motion_network.occlusion(seen.flatten(0, 1)[None])[0])
-    dense = big.dense_motion_network
-    every = dense.hourglass.decoder.out_channels
-    last = max(8, round(LAST * every / 8) * 8)
-    spread = torch.stack(hidden).transpose(0, 1).flatten(1).std(1)
-    heard = dense.mask.weight.abs().sum(dim=(0, 2, 3, 4))
-    kept = torch.argsort(spread * heard, descending=True)[:last].sort().values
+    fronts: list[Tensor] = []
+    for row in bank[rng.integers(0, len(bank), FIT_ON)]:
+        chain.driven(row)
+        fronts.append(torch.from_numpy(np.array(chain.front))[0])
+        if len(fronts) * fronts[0].nbytes > FIT_BYTES:
+            break
     sizes = {f.name: spec.config[f.name] for f in fields(DenseMotionConfig) if f.name in spec.config}
-    side = int(hidden[0].shape[-1])
-    count = max(1, round(math.log2(side / LAST_SIDE)))
-    net = _unfolded(DirectConfig(**(sizes | {"last": last}), side=side, widths=WIDTHS[:count], hidden=HIDDEN))
-    small = net.dense_motion_network
-    maps = [h[kept] for h in hidden]
-    with torch.no_grad():
-        net.still.copy_(torch.from_numpy(np.array(chain.kp_source)))
-        _take_over(small, dense, kept)
-        _fit(small.mask, maps, masks, rng)
-        _fit(small.occlusion, maps, hides, rng)
+    net = _unfolded(thin_sizes(DenseMotionConfig(**sizes), int(fronts[0].shape[-1])))
+    net.still.copy_(torch.from_numpy(np.array(chain.kp_source)))
+    slim_hourglass(big, net, fronts, rng)
     return net
-
-
-def _take_over(small: nn.Module, big: nn.Module, kept: Tensor) -> None:
-    """Everything of the big network but its two heads; of its last map the channels that are kept."""
-    own, given = small.state_dict(), big.state_dict()
-    channels = len(given["hourglass.decoder.conv.weight"])
-    for name in own:
-        value = given[name]
-        if name.startswith("hourglass.decoder.conv."):
-            value = value[kept]
-        elif name == "mask.weight":
-            value = value[:, kept]
-        elif name == "occlusion.weight":
-            value = value.unflatten(1, (channels, -1))[:, kept].flatten(1, 2)
-        if value.shape == own[name].shape:
-            own[name] = value
-    small.load_state_dict(own)
-
-
-def _fit(
-    head: nn.Conv2d | nn.Conv3d, maps: list[Tensor], wanted: list[Tensor], rng: np.random.Generator
-) -> None:
-    """A small convolution by least squares. maps: (inputs, ...) each; wanted: (outputs, ...) each."""
-    inputs, size = head.in_channels, int(head.kernel_size[0])
-    width = inputs * size ** len(head.kernel_size) + 1
-    if width > MOST_COLUMNS:
-        return
-    square = torch.zeros(width, width, dtype=torch.float64)
-    product = torch.zeros(width, head.out_channels, dtype=torch.float64)
-    for x, y in zip(maps, wanted, strict=True):
-        x, y = x.reshape(inputs, *x.shape[-len(head.kernel_size) :]), y.reshape(head.out_channels, -1)
-        patches = F.pad(x, [size // 2] * 2 * len(head.kernel_size))
-        for axis in range(1, 1 + len(head.kernel_size)):
-            patches = patches.unfold(axis, size, 1)
-        rows = rng.integers(0, y.shape[1], FIT_VOXELS)
-        at = (slice(None), *(torch.from_numpy(i) for i in np.unravel_index(rows, x.shape[1:])))
-        picked = patches[at].transpose(0, 1).flatten(1)
-        picked = torch.cat([picked, torch.ones(len(rows), 1)], dim=1)
-        square += (picked.T @ picked).double()
-        product += (picked.T @ y[:, torch.from_numpy(rows)].T).double()
-    ridge = 1e-4 * square.diagonal().mean() * torch.eye(width, dtype=torch.float64)
-    found = torch.linalg.solve(square + ridge, product).T.float()
-    assert head.bias is not None
-    head.weight.copy_(found[:, :-1].reshape(head.weight.shape))
-    head.bias.copy_(found[:, -1])
 
 
 @dataclass(frozen=True)

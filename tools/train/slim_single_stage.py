@@ -92,7 +92,7 @@ def _narrow(place: Channels) -> None:
     # (readers' outputs and cells, channels)
     heard = [r.weight.reshape(len(r.weight), count, -1).transpose(1, 2).flatten(0, 1) for r in place.readers]
     weight = sum((w.T @ w for w in heard), torch.zeros(count, count))
-    kept = _best(place.energy, weight, place.kept)
+    kept = most_telling(place.energy, weight, place.kept)
     among = place.energy[kept][:, kept]
     ridge = RIDGE * place.energy.diagonal().mean() * torch.eye(len(kept))
     fit = torch.linalg.solve(among + ridge, place.energy[kept]).T  # (channels, kept): all from the kept
@@ -109,7 +109,7 @@ def _narrow(place: Channels) -> None:
         reader.weight = nn.Parameter(mixed.reshape(shape[0], -1, *shape[2:]).contiguous())
 
 
-def _best(energy: Tensor, weight: Tensor, count: int) -> Tensor:
+def most_telling(energy: Tensor, weight: Tensor, count: int) -> Tensor:
     """One by one the channel that explains most of what the readers hear of those not yet explained."""
     left, floor = energy.clone(), 1e-6 * energy.diagonal().mean()
     kept: list[int] = []

@@ -70,7 +70,7 @@ class _FaceMotion(nn.Module):
         self.net, self.looks = net, CpuTwoLooks(net)
 
     def forward(self, x: Tensor, *row: Tensor) -> Tensor:
-        return torch.cat(tuple(self.net.read(*self.looks(x), *row)), dim=1)
+        return torch.cat(tuple(self.net.read(*self.looks(self.net.looked_at(x)), *row)), dim=1)
 
 
 class _DenseMotion(nn.Module):

@@ -132,10 +132,9 @@ def engine_nets(net: nn.Module, size: int, volume: tuple[int, ...]) -> list[Engi
         case MotionExtractor() | FaceMotion():
             c = net.config
             heads = Port("heads", (1, 3 * c.bins + 6 * c.keypoints + 4), False)
-            # As above, if it looks a second time.
-            seen = [Port("face", face, not c.patch_widths)]
             if isinstance(net, MotionExtractor):
-                return [EngineNet("motion", _Heads(net), tuple(seen), (heads,))]
+                return [EngineNet("motion", _Heads(net), (Port("face", face, True),), (heads,))]
+            seen = [Port("face", face, False)]  # as above
             if net.config.opinions == 2:
                 seen.append(_row(net.config))
             return [EngineNet("face_motion", _Heads(net), tuple(seen), (heads,))]

@@ -5,7 +5,8 @@ same, and starts from a single-stage net's weights: what that has learnt of peop
 Scale, place and canonical keypoints are constants: the crop takes the first two out, and Eq. 6 the last.
 
 The tracker has looked at the same face before it, and two nets that were trained apart are wrong in different
-places: with ``opinions`` 2, ``exp`` is the mean of M's own and of what the tracker's controls mean.
+places: with ``opinions`` 2, ``exp`` is the mean of M's own and of what the tracker's controls mean. They are
+wrong in more different places still when one of them sees the face's mirror image: ``mirrored``.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ SHUT_BELOW: Final = 0.3  # a lid's control below which its part in ``exp`` falls
 @dataclass(frozen=True, slots=True)
 class FaceMotionConfig(TwoLooksConfig):
     """Sizes, from the pack's manifest. bins: of the angles' heads, 1 as they are degrees. opinions: 1, M's
-    own, or 2, the tracker's as well."""
+    own, or 2, the tracker's as well. mirrored: whether it looks at the face's mirror image; its heads speak
+    of the face itself."""
 
     keypoints: int = 21
     bins: int = 1
     opinions: int = 1
+    mirrored: bool = False
 
 
 class FaceMotion(TwoLooks):
@@ -62,6 +65,14 @@ class FaceMotion(TwoLooks):
             self.register_buffer("falling", torch.zeros(N_CONTROLS))
             neutral = torch.tensor(NEUTRAL, dtype=torch.float32)
             self.register_buffer("neutral", neutral, persistent=False)
+
+    def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``TwoLooks``, of the picture that M looks at."""
+        return super().embed(self.looked_at(x))
+
+    def looked_at(self, x: Tensor) -> Tensor:
+        """The picture (N, 3, S, S), or its mirror image."""
+        return x.flip(3) if self.config.mirrored else x
 
     def read(self, face: Tensor, features: Tensor, row: Tensor | None = None) -> RawMotion:
         """What ``embed`` gave, and the tracker's row if it is heard, to the heads."""

@@ -50,11 +50,9 @@ def _parts(module: nn.Module) -> tuple[str, ...]:
 
 
 def _has_half_form(module: nn.Module) -> bool:
-    if isinstance(module, MotionExtractor):
-        return not module.config.patch_widths
     if isinstance(module, MappingNetwork):
         return not module.config.looks_twice
-    return isinstance(module, DenseMotionNetwork | Generator)
+    return isinstance(module, MotionExtractor | DenseMotionNetwork | Generator)
 
 
 def _dense_motion(net: DenseMotionNetwork) -> TensorFunction:

@@ -10,30 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from x2c_edge.nets.second_look import PatchNet, eye_patches, mouth_patches, unit_grid
-
 LAYER_NORM_EPS = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class MotionConfig:
-    """Sizes of M; the defaults are the published ones. One entry a stage in ``depths`` and ``widths``.
-
-    patch_widths: with any, M looks a second time at the eyes and the mouth (``second_look``), which small
-    pictures need. Then the picture's side is ``picture``, patches are (width, height), and ``place`` features
-    say where in the last map things are, which the pooled ones do not.
-    """
+    """Sizes of M; the defaults are the published ones. One entry a stage in ``depths`` and ``widths``."""
 
     depths: tuple[int, ...] = (3, 3, 9, 3)
     widths: tuple[int, ...] = (96, 192, 384, 768)
     keypoints: int = 21
     bins: int = 66  # 1: the angle itself, degrees
-    patch_widths: tuple[int, ...] = ()
-    eye_patch: tuple[int, int] = (48, 24)
-    mouth_patch: tuple[int, int] = (64, 48)
-    patch_hidden: int = 96
-    picture: int = 128
-    place: int = 96
 
 
 class RawMotion(NamedTuple):
@@ -90,39 +77,6 @@ class _Block(nn.Module):
         return x + cast(Tensor, y.permute(0, 3, 1, 2))
 
 
-class Look(nn.Module):
-    """The second look: the last map to features that know more than the pooled ones, of the same length."""
-
-    eye_grid: Tensor
-    mouth_grid: Tensor
-
-    def __init__(self, config: MotionConfig) -> None:
-        super().__init__()
-        width = config.widths[-1]
-        cells = config.picture // (4 << (len(config.widths) - 1))
-        self.place = nn.Sequential(nn.Linear(width * cells * cells, config.place), nn.ReLU())
-        self.points = nn.Linear(config.place, 10)  # each eye's outer and inner corner, right first; the lips
-        self.eye = PatchNet(config.patch_widths, config.eye_patch, config.patch_hidden)
-        self.mouth = PatchNet(config.patch_widths, config.mouth_patch, config.patch_hidden)
-        self.mixed = nn.Sequential(
-            nn.Linear(width + config.place + 3 * config.patch_hidden, width), nn.ReLU()
-        )
-        for name, size in (("eye", config.eye_patch), ("mouth", config.mouth_patch)):
-            self.register_buffer(f"{name}_grid", unit_grid(*size))
-
-    def forward(self, image: Tensor, last: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, 3, S, S), (N, width, s, s), (N, width) to the new features, the points (N, 5, 2) in half
-        picture sides, and the place features (N, place)."""
-        place = self.place(last.flatten(1))
-        points = self.points(place).float().unflatten(1, (5, 2))
-        at = points.detach()
-        right, left = at[:, 0:2], at[:, 2:4]
-        eyes = self.eye(eye_patches(image, right, left, self.eye_grid))
-        mouth = self.mouth(mouth_patches(image, right, left, at[:, 4], self.mouth_grid))
-        n = image.shape[0]
-        return self.mixed(torch.cat([pooled, place, eyes[:n], eyes[n:], mouth], dim=1)), points, place
-
-
 class _Detector(nn.Module):
     """All of M; the published keys have it one level down."""
 
@@ -139,7 +93,6 @@ class _Detector(nn.Module):
         )
         last = widths[-1]
         self.norm = nn.LayerNorm(last, eps=LAYER_NORM_EPS)
-        self.look = Look(config) if config.patch_widths else None
         self.fc_kp = nn.Linear(last, 3 * config.keypoints)
         self.fc_scale = nn.Linear(last, 1)
         self.fc_pitch = nn.Linear(last, config.bins)
@@ -163,17 +116,11 @@ class MotionExtractor(nn.Module):
 
     def features(self, image: Tensor) -> Tensor:
         """The vector (N, widths[-1]) that all heads read."""
-        last, pooled = self.trunk(image)
-        look = self.detector.look
-        return pooled if look is None else cast(Tensor, look(image, last, pooled)[0])
-
-    def trunk(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The last map (N, widths[-1], h, w), and it pooled, then normed (N, widths[-1])."""
         net = self.detector
         x = image
         for down, stage in zip(net.downsample_layers, net.stages, strict=True):
             x = stage(down(x))
-        return x, cast(Tensor, net.norm(x.mean(dim=(2, 3))))
+        return cast(Tensor, net.norm(x.mean(dim=(2, 3))))
 
     def heads(self, features: Tensor) -> RawMotion:
         """(N, widths[-1]) to the seven raw heads."""

@@ -46,6 +46,8 @@ class TwoLooksConfig:
         made = cls(**sizes)
         for item in fields(made):
             value, usual = getattr(made, item.name), item.default
+            if isinstance(usual, bool) and isinstance(value, bool):
+                continue
             numbers = value if isinstance(value, tuple) else (value,)
             least = 0 if item.name == "blocks" else 1
             if item.name == "block_widths" and value == ():
