@@ -57,7 +57,7 @@ def test_a_run_says_its_states_in_a_file(face_clip: Path, small_pack: Path, tmp_
     log = tmp_path / "run.log"
     command = [
         sys.executable, "-m", "x2c_edge.cli.main", "--log-file", str(log), "run", "--pack", str(small_pack),
-        "--backend", "torch", "--input", str(face_clip), "--duration", "1.5",
+        "--backend", "torch", "--input", str(face_clip), "--fast",
     ]  # fmt: skip
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     lines = log.read_text().splitlines()

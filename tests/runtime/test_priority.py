@@ -14,6 +14,12 @@ ASK = (
 )
 
 
+def may_be_preferred() -> bool:
+    """Root may, but in a container that took this from it."""
+    take = "import os; os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))"
+    return subprocess.run([sys.executable, "-c", take], capture_output=True).returncode == 0
+
+
 def now() -> tuple[int, int, float]:
     policy = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
     nice = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
@@ -32,7 +38,7 @@ def test_it_ends_and_children_do_not_have_it() -> None:
 
     work()
     assert inside[2] == SWITCH_INTERVAL_S
-    if os.geteuid() == 0:
+    if may_be_preferred():
         assert inside[0] == os.SCHED_RR
     policy, nice = map(int, child.split())
     assert policy == os.SCHED_OTHER

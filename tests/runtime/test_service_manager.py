@@ -91,7 +91,10 @@ def test_what_is_said_arrives(systemd, kind: str):
     service.close()
 
 
-@pytest.mark.parametrize("watchdog", [{}, {"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}], ids=str)
+ANOTHER = {"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": str(os.getppid())}
+
+
+@pytest.mark.parametrize("watchdog", [{}, ANOTHER], ids=["of nobody", "of another process"])
 def test_no_sign_of_life_where_none_is_asked_of_this_process(systemd, watchdog: dict):
     peer = systemd("path")
     service = ServiceManager({"NOTIFY_SOCKET": peer.address, **watchdog})

@@ -43,7 +43,8 @@ def smooth(count: int) -> list[Tensor]:
     return list(torch.einsum("nk,kcdhw->ncdhw", torch.randn(count, 5), kinds))
 
 
-def test_of_the_same_widths_it_is_the_same(big):
+def test_of_the_same_widths_it_is_the_same(big, monkeypatch):
+    monkeypatch.setattr(slimming, "FIT_VOXELS", 3000)
     fronts = smooth(12)
     small = network(WHOLE)
     slimming.slim_hourglass(big, small, fronts, np.random.default_rng(0))

@@ -8,6 +8,7 @@ import torch
 
 from tests import published_files as files
 from tools.train import direct as training
+from tools.train import slim_hourglass
 from x2c_edge import packs
 from x2c_edge.backends.torch_backend import TorchBackend
 from x2c_edge.nets import engine_nets
@@ -42,7 +43,10 @@ def chain(pack, bank) -> TwoStagePipeline:
 
 @pytest.fixture(scope="module")
 def student(pack, chain, bank, tmp_path_factory) -> packs.Pack:
-    net = training.thinner(pack, chain, bank, np.random.default_rng(1))
+    with pytest.MonkeyPatch.context() as fewer:
+        fewer.setattr(training, "FIT_ON", 24)
+        fewer.setattr(slim_hourglass, "FIT_VOXELS", 7200)
+        net = training.thinner(pack, chain, bank, np.random.default_rng(1))
     return training.write(tmp_path_factory.mktemp("student") / "pack", pack, net, "a test")
 
 
