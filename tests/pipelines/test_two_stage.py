@@ -286,3 +286,16 @@ def test_the_motion_crop_shows_brows_to_chin_at_the_published_scale():
     centre = affine[:, :2] @ [127.75, 127.75] + affine[:, 2]
     expected = (box.min(axis=0) + box.max(axis=0)) / 2 + [0, 0.04 * 2.2 * side]
     np.testing.assert_allclose(centre, expected)
+
+
+def test_a_glance_is_the_tracker_alone(pipeline, frames):
+    """What a detector found is looked at twice, and the first time only to see where it is."""
+    pipeline.refer_to(neutral(pipeline, frames[0]))
+    crop = crop_of(frames[1])
+    whole = pipeline.measure(crop)
+    assert (pipeline.plan.durations_ns > 0).all()
+    seen = pipeline.glance(crop)
+    names = np.array(pipeline.plan.names)
+    assert set(names[pipeline.plan.durations_ns > 0]) == {"track"}
+    np.testing.assert_array_equal(seen.landmarks, whole.landmarks)
+    assert seen.presence == whole.presence

@@ -133,7 +133,7 @@ def write_pack(out: Path, net: SingleStage, trained_by: str, report: Report) -> 
             name=out.name,
             path=out,
             pipeline="single-stage",
-            description="one network from a face crop to the 30 controls (X2CNet-S)",
+            description="one network from a face crop to the 30 controls",
             licence="weights: same as x2c-edge; trained on the real-face set, see docs/training.md",
             trained_by=trained_by,
             nets={"single_stage": spec},

@@ -2,10 +2,12 @@
 
     python -m tools.train.direct --pack default --out build/direct
     x2c-edge packs replace-net default direct build/direct
+    python -m tools.evaluate.two_stage_report --pack default --write    # auto goes by what it states
 
 X2CNet-S as the paper's Figure A1 draws it reads the controls off the dense motion and the moved appearance
 features; no picture is made. What it learns is what the whole chain says (M, W, G, mapping) to the motions of
-human crops, and to mixtures of them. Stages, each with its files in --work, so that a stopped run goes on:
+human crops, and to mixtures of them. Stages, each with its files in --work, in a folder for this pack and
+these options, so that a stopped run goes on:
 
 1. the motions: M's heads on the crops of the real-face set;
 2. a dense motion network: W's, thinner (``slim_hourglass``);
@@ -83,6 +85,7 @@ def main(
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     opened = packs.open_pack(pack)
+    work = work / f"{opened.digest[:12]}-{lessons}-{seed}"  # another pack has other motions and lessons
     work.mkdir(parents=True, exist_ok=True)
     chain = TwoStagePipeline(opened, engine(opened, threads))
     motions = {

@@ -70,7 +70,7 @@ def write_pack(out: Path, nets: Nets, trained_by: str, accuracy: Mapping[str, An
         name=out.name,
         path=work,
         pipeline="two-stage",
-        description="X2CNet on the virtual Ameca, with X2CNet-S as the lower gear",
+        description="X2CNet on the virtual Ameca, and its gears without a picture",
         licence="weights: same as x2c-edge; trained on real faces and our renderings, see docs/training.md",
         trained_by=trained_by,
         nets=specs,

@@ -136,13 +136,17 @@ def replace_net(
 
     made = replaced(packs.open_pack(pack), net, source, out)
     typer.echo(f"{made.name}: {made.path}")
-    if net == "single_stage":
+    if net in ("single_stage", "motion"):
         typer.echo(f"measure people with it: python -m tools.train.measure_people --pack {made.path}")
-    if "generator" in made.nets:
-        typer.echo(f"measure the whole chain: python -m tools.evaluate.two_stage_report --pack {made.path}")
-    if "direct" in made.nets and net not in ("direct", "single_stage"):
+    taught_by = net != "direct" and (net != "single_stage" or made.nets["motion"].hears_tracker)
+    if "direct" in made.nets and taught_by:
         typer.echo(
             f"its direct gear learnt from the former {net}: python -m tools.train.direct --pack {made.path}"
+        )
+    if "generator" in made.nets:
+        typer.echo(
+            "measure its gears; auto leaves out what states no accuracy: "
+            f"python -m tools.evaluate.two_stage_report --write --pack {made.path}"
         )
 
 

@@ -1,4 +1,4 @@
-"""The single-stage network (X2CNet-S): one upright face crop to presence, landmarks, pose, controls."""
+"""The single-stage network: one upright face crop to presence, landmarks, pose, controls."""
 
 from __future__ import annotations
 

@@ -64,5 +64,8 @@ class Pipeline(Protocol):
     def refer_to(self, reference: Reference | None) -> None:
         """The driver's neutral from now on; None while there is none."""
 
+    def glance(self, crop: FaceCrop) -> Measurement:
+        """Where the face is, and whether it is one, for as little as that costs; nothing else of it holds."""
+
     def measure(self, crop: FaceCrop) -> Measurement:
         """Run the plan once, as far as it makes sense without a face or a reference."""

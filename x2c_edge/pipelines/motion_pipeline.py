@@ -117,13 +117,17 @@ class MotionPipeline(ABC):
         self._backend.write(self._reference_row, row)
         self._has_reference = True
 
-    def measure(self, crop: FaceCrop) -> Measurement:
-        """Tracker's measurement, motion and, with a reference, the controls that belong on the robot."""
+    def glance(self, crop: FaceCrop) -> Measurement:
+        """The tracker's measurement alone, where the plan does not run as a whole."""
         if self._tracker.show(crop):
             self.plan.forget()
+        self.plan.run(0, None if self.plan.at_once else self._after_track)
+        return self._tracker.measurement
+
+    def measure(self, crop: FaceCrop) -> Measurement:
+        """Tracker's measurement, motion and, with a reference, the controls that belong on the robot."""
         at_once = self.plan.at_once
-        self.plan.run(0, None if at_once else self._after_track)
-        tracked = self._tracker.measurement
+        tracked = self.glance(crop)
         if not tracked.presence >= FACE_PRESENT or not np.isfinite(tracked.landmarks).all():
             return tracked
         if not at_once:

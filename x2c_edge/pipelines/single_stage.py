@@ -1,4 +1,4 @@
-"""Single-stage (X2CNet-S): one network from the human crop to controls, landmarks and pose."""
+"""Single-stage: one network from the human crop to controls, landmarks and pose."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ class SingleStagePipeline:
 
     def refer_to(self, reference: Reference | None) -> None:
         """Nothing to do: its measurements are absolute."""
+
+    def glance(self, crop: FaceCrop) -> Measurement:
+        """All that there is."""
+        return self.measure(crop)
 
     def measure(self, crop: FaceCrop) -> Measurement:
         """Presence, landmarks, pose and controls of the face in ``crop``."""

@@ -136,13 +136,13 @@ class Vision:
         # A reference serves every gear if the two-stage one takes it.
         used = gear if self.has_reference else next(iter(self._pipelines))
         pipeline = self._pipelines[used]
-        m = pipeline.measure(crop)
+        # A detector's box is rough: a glance, then again where the landmarks say the face is.
+        m = pipeline.glance(crop) if self._follower.is_new else pipeline.measure(crop)
         self._account(pipeline)
         if not self._follower.update(crop, m.landmarks, m.presence):
             return self._sight(start, frame, crop)
         acquired = self._follower.needs_refine
         if acquired:
-            # A detector's box is rough: look again where the landmarks say the face is.
             crop = self._follower.locate(frame) or crop
             m = pipeline.measure(crop)
             self._account(pipeline)
