@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from tests import published_files as files
 from tools.train.mapping_file import save_trained
 from tools.train.mapping_training import Trained
 from x2c_edge import packs
 from x2c_edge.backends.open import open_backend
+from x2c_edge.cli.packs import app
 from x2c_edge.convert.replace_net import replace_net
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.nets.mapping import MappingNetwork
@@ -128,3 +130,26 @@ def test_graphs_are_made_anew(real_pack: str, tmp_path: Path) -> None:
     made = replace_net(packs.open_pack(real_pack), "single_stage", Path(real_pack), tmp_path / "made")
     assert packs.verify(made) == []
     assert made.files.keys() == packs.open_pack(real_pack).files.keys()
+
+
+@pytest.mark.parametrize(
+    ("net", "says"),
+    [
+        ("single_stage", ["measure_people", "two_stage_report --write"]),
+        ("motion", ["measure_people", "tools.train.direct", "two_stage_report --write"]),
+        ("mapping", ["tools.train.direct", "two_stage_report --write"]),
+        ("direct", ["two_stage_report --write"]),
+    ],
+)
+def test_what_is_to_be_done_after_it_is_said(two_stage: packs.Pack, net: str, says: list[str]) -> None:
+    """This pack's motion extractor does not hear the tracker, so direct did not learn from that."""
+    pack = str(files.with_direct(two_stage).path)
+    said = CliRunner().invoke(app, ["replace-net", pack, net, pack]).stdout.splitlines()[1:]
+    assert len(said) == len(says)
+    assert all(word in line for word, line in zip(says, said, strict=True))
+
+
+def test_a_pack_of_one_net_is_told_to_measure_people(small_pack: Path) -> None:
+    result = CliRunner().invoke(app, ["replace-net", str(small_pack), "single_stage", str(small_pack)])
+    assert result.exit_code == 0, result.exception
+    assert "measure_people" in result.stdout

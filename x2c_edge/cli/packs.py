@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from x2c_edge.packs import Pack
 
 app = typer.Typer(help="Model packs: list, show, verify, import, replace-net, pull.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="NAME|PATH")]
@@ -138,8 +141,7 @@ def replace_net(
     typer.echo(f"{made.name}: {made.path}")
     if net in ("single_stage", "motion"):
         typer.echo(f"measure people with it: python -m tools.train.measure_people --pack {made.path}")
-    taught_by = net != "direct" and (net != "single_stage" or made.nets["motion"].hears_tracker)
-    if "direct" in made.nets and taught_by:
+    if "direct" in made.nets and net in _taught_by(made):
         typer.echo(
             f"its direct gear learnt from the former {net}: python -m tools.train.direct --pack {made.path}"
         )
@@ -148,6 +150,12 @@ def replace_net(
             "measure its gears; auto leaves out what states no accuracy: "
             f"python -m tools.evaluate.two_stage_report --write --pack {made.path}"
         )
+
+
+def _taught_by(pack: Pack) -> set[str]:
+    """The nets of which a pack's direct gear learns."""
+    own = {"direct"} if pack.nets["motion"].hears_tracker else {"direct", "single_stage"}
+    return set(pack.nets) - own
 
 
 @app.command()
