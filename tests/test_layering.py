@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import patient
+
 PACKAGE = Path(__file__).parents[1] / "x2c_edge"
 FILES = sorted(PACKAGE.rglob("*.py")) + sorted(PACKAGE.rglob("*.pyi"))
 
@@ -146,7 +148,7 @@ print("\\n" + json.dumps(sorted({name.split(".")[0] for name in list(sys.modules
         check=True,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=patient(120),
     )
     return set(json.loads(result.stdout.splitlines()[-1])) - set(sys.stdlib_module_names)
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import patient
+
 NATIVE = Path(__file__).parents[1] / "native"
 ROOT = NATIVE.parents[1]
 CASES = (
@@ -57,7 +59,7 @@ def test_pycuda(driver: Path, case: str):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=patient(120),
         check=False,
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.patience import patient
 from x2c_edge.capture.camera import sensor_time_ns
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +81,7 @@ def with_camera(fake_library: Path, tmp_path: Path):
             env=environment,
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=patient(60),
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])

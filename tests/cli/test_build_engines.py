@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import patient
+
 
 def build_engines(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "x2c_edge.cli.main", "build-engines", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=patient(120), check=False)
 
 
 @pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is a GPU")

@@ -14,21 +14,12 @@ from x2c_edge.nets.face_motion import FaceMotion, FaceMotionConfig
 from x2c_edge.nets.look_trunk import LookTwiceConfig
 from x2c_edge.nets.mapping import MappingConfig, MappingNetwork
 
+FACE_MOTION = FaceMotionConfig(
+    64, 16, (16, 32), (0, 1), 32, patch_widths=(16, 16), patch_hidden=16, keypoints=5, opinions=2,
+    mirrored=True,
+)  # fmt: skip
 NETS = {
-    "motion": lambda: FaceMotion(
-        FaceMotionConfig(
-            64,
-            16,
-            (16, 32),
-            (0, 1),
-            32,
-            patch_widths=(16, 16),
-            patch_hidden=16,
-            keypoints=5,
-            opinions=2,
-            mirrored=True,
-        )
-    ),
+    "motion": lambda: FaceMotion(FACE_MOTION),
     "mapping": lambda: MappingNetwork(
         MappingConfig(
             LookTwiceConfig(64, 16, (16, 16, 32, 32), (1, 1, 1, 1), 2, (16, 16), (16, 16), (16, 12), 8), (32,)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.edge import EDGE, clip
+from tests.patience import patient
 
 pytest.importorskip("zmq")
 pytest.importorskip("websockets")
@@ -55,7 +56,7 @@ class Sim:
 
     def end(self) -> dict[str, Any]:
         self.process.send_signal(signal.SIGTERM)
-        out, _ = self.process.communicate(timeout=600)
+        out, _ = self.process.communicate(timeout=patient(20))
         report = dict(json.loads(self.file.read_text()))
         assert self.process.returncode == (4 if report["violations"] else 0), out
         return report
@@ -85,7 +86,7 @@ def drive(seconds: float, *uris: str) -> subprocess.Popen[str]:
 
 
 def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
-    out, _ = process.communicate(timeout=600)
+    out, _ = process.communicate(timeout=patient(30))
     assert process.returncode == 0
     return dict(json.loads(out.splitlines()[-1]))
 
@@ -221,7 +222,7 @@ def test_a_sender_that_breaks_the_rules_is_reported(tmp_path: Path, sims: Sims) 
 def test_mistakes_on_the_command_line_are_one_line(arguments: list[str], code: int, words: str) -> None:
     done = subprocess.run(
         [*SIM, *arguments],
-        env=ENVIRONMENT, capture_output=True, text=True, timeout=600,
+        env=ENVIRONMENT, capture_output=True, text=True, timeout=patient(30),
     )  # fmt: skip
     assert done.returncode == code
     assert words in done.stderr
@@ -244,7 +245,7 @@ def test_the_program_itself_drives_the_robot_and_says_goodbye(tmp_path: Path, si
             break
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=600)
+    _, said = process.communicate(timeout=patient(30))
     assert process.returncode == 0, said
     time.sleep(0.3)
     for sim, ends in zip(sims, (3, 0), strict=True):

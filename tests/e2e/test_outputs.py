@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.edge import EDGE, clip
+from tests.patience import patient
 from x2c_edge.capture.pictures_in import pictures_in
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -87,7 +88,7 @@ def test_a_link_s_file_that_is_deleted_is_said(tmp_path: Path) -> None:
     while process.poll() is None and not (tmp_path / "out.jsonl").exists():
         pass
     (tmp_path / "out.jsonl").unlink()
-    _, said = process.communicate(timeout=600)
+    _, said = process.communicate(timeout=patient(60))
     assert process.returncode == 3
     assert "link jsonl:out.jsonl was down when the run ended (out.jsonl: was deleted" in said
     assert "link jsonl:kept.jsonl" not in said.splitlines()[-1]

@@ -17,6 +17,7 @@ from tests.command_lines import check_safe
 from tests.e2e.edge import EDGE, Run, clip
 from tests.e2e.test_links_e2e import Sim, free_port
 from tests.e2e.test_run import neutral, start, wait_until_following
+from tests.patience import patient
 from tests.record.recordings import FACTS, seen, write
 
 
@@ -49,7 +50,7 @@ def test_a_full_disk_is_said_at_the_end_and_the_robot_goes_home(edge: Run, tmp_p
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000)),
     )  # fmt: skip
-    out, errors = process.communicate(timeout=600)
+    out, errors = process.communicate(timeout=patient(120))
     assert process.returncode == 3, errors
     last = errors.splitlines()[-1]
     assert last.startswith("x2c-edge: out.mcap: file too large; the recording ends early")
@@ -94,7 +95,7 @@ def test_ctrl_c_eases_a_replay_to_neutral(tmp_path: Path) -> None:
     )
     wait_until_following(tmp_path / "out.jsonl", process)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=600)
+    _, errors = process.communicate(timeout=patient(30))
     assert process.returncode == 0, errors
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     check_safe(lines)

@@ -18,6 +18,7 @@ import pytest
 
 from tests.command_lines import check_safe
 from tests.e2e.edge import EDGE, Run, clip
+from tests.patience import patient
 from x2c_edge.controls import NAMES, NEUTRAL
 from x2c_edge.links.codec import CmdU16, SerialParser
 
@@ -131,7 +132,7 @@ def test_signals_ease_to_neutral(tmp_path: Path, number: signal.Signals) -> None
     process = start(tmp_path, "--link", "jsonl:out.jsonl")
     wait_until_following(tmp_path / "out.jsonl", process)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=600)
+    _, errors = process.communicate(timeout=patient(30))
     assert process.returncode == 0, errors
     lines = read(tmp_path / "out.jsonl")
     check_safe(lines)
@@ -171,7 +172,7 @@ def test_serial_frames_on_a_real_pty(tmp_path: Path) -> None:
         tmp_path, "--link", f"serial://{os.ttyname(slave)}?settle=0", "--link", "jsonl:out.jsonl",
         "--duration", "4",
     )  # fmt: skip
-    _, errors = process.communicate(timeout=600)
+    _, errors = process.communicate(timeout=patient(60))
     assert process.returncode == 0, errors
     time.sleep(0.3)
     stop.set()

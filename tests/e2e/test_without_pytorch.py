@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import patient
 from x2c_edge import packs
 
 BEGINNING = """
@@ -22,10 +23,10 @@ main()
 
 def edge(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", BEGINNING, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=patient(250), check=False)
 
 
-@pytest.mark.parametrize("pipeline", ["two-stage", "single-stage"])
+@pytest.mark.parametrize("pipeline", ["two-stage", "direct", "single-stage"])
 def test_run(real_pack: str, pipeline: str, tmp_path: Path):
     clip = packs.open_pack(real_pack).files["clip"].file
     out = tmp_path / "out.jsonl"

@@ -16,6 +16,7 @@ import pytest
 
 import x2c_edge
 from tests.command_lines import check_safe
+from tests.patience import patient
 from x2c_edge import capture
 from x2c_edge.controls import INDEX, NEUTRAL
 from x2c_edge.errors import BadArgumentError, NotFoundError
@@ -27,7 +28,9 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 def example(name: str, *arguments: object, folder: Path) -> str:
     words = [sys.executable, str(SCRIPTS / name), *map(str, arguments)]
-    done = subprocess.run(words, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        words, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=patient(60)
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.patience import patient
 from x2c_edge.controls import CONTROLS, NEUTRAL, SAFE_HIGH, SAFE_LOW, SLEW, to_robot
 from x2c_edge.frames import Command, Flag
 from x2c_edge.links.base import Link
@@ -40,34 +39,20 @@ def free_port(kind: int) -> int:
 
 
 def lines_of(script: str, *arguments: str, link: Link) -> list[str]:
-    """What a script says while it is sent commands, until it has said enough, and then until it is lost."""
-    command_line = [sys.executable, str(SCRIPTS / script), *arguments]
-    enough = threading.Event()
-
-    def send() -> None:
-        link.open()
-        for seq in itertools.count():
-            link.send(command(seq, 0.75))
-            if enough.wait(0.02):
-                break
-        link.close(0)
-
-    with subprocess.Popen(command_line, stdout=subprocess.PIPE, text=True) as process:
-        sending = threading.Thread(target=send)
-        sending.start()
-        try:
-            assert process.stdout is not None
-            lines = list(itertools.islice(process.stdout, 21))
-            enough.set()
-            for line in process.stdout:
-                lines.append(line)
-                if line == "lost\n":
-                    break
-        finally:
-            enough.set()
-            sending.join()
-            process.kill()
-    return [line.strip() for line in lines]
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPTS / script), *arguments], stdout=subprocess.PIPE, text=True
+    )
+    link.open()
+    end = time.monotonic() + patient(2.2)
+    seq = 0
+    while time.monotonic() < end:
+        link.send(command(seq, 0.75))
+        seq += 1
+        time.sleep(0.02)
+    link.close(0)
+    out, _ = process.communicate(timeout=patient(20))
+    assert process.returncode == 0
+    return out.splitlines()
 
 
 @pytest.mark.parametrize("variant", ["30", "31"])
@@ -75,7 +60,7 @@ def test_zmq_subscriber(variant: str) -> None:
     pytest.importorskip("zmq")
     port = free_port(socket.SOCK_STREAM)
     link = make_link(f"zmq://127.0.0.1:{port}?variant={variant}", rate_hz=60)
-    lines = lines_of("zmq_subscriber.py", f"tcp://127.0.0.1:{port}", link=link)
+    lines = lines_of("zmq_subscriber.py", f"tcp://127.0.0.1:{port}", str(patient(3.2)), link=link)
     assert len(lines) > 20
     assert lines[-1] == "lost"
     numbers = [float(text) for text in lines[0].split()]
@@ -85,7 +70,7 @@ def test_zmq_subscriber(variant: str) -> None:
 def test_udp_receiver() -> None:
     port = free_port(socket.SOCK_DGRAM)
     link = make_link(f"udp://127.0.0.1:{port}", rate_hz=60)
-    lines = lines_of("udp_receiver.py", str(port), link=link)
+    lines = lines_of("udp_receiver.py", str(port), str(patient(3.2)), link=link)
     assert len(lines) > 20
     assert lines[-1] == "lost"
     numbers = [float(text) for text in lines[0].split()]

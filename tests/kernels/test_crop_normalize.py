@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.patience import patient
 from x2c_edge import _kernels
 
 FORMATS = ("BGR", "RGB", "YUYV", "NV12")
@@ -322,7 +323,7 @@ def test_after_fork_and_at_exit():
         assert ok and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         """
     )
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=600)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=patient(60))
 
 
 def test_cuda_questions_never_fail():

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
+from tests.patience import patient
 from x2c_edge.controls import NEUTRAL
 from x2c_edge.frames import Command
 
@@ -32,7 +33,7 @@ def make_command() -> CommandMaker:
 def eventually() -> Callable[[Callable[[], object]], None]:
     """Wait for something to become true; the limit only ends a test that has failed."""
 
-    def wait(condition: Callable[[], object], limit_s: float = 60) -> None:
+    def wait(condition: Callable[[], object], limit_s: float = patient(10)) -> None:
         end = time.monotonic() + limit_s
         while not condition():
             assert time.monotonic() < end, "it never happened"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.patience import patient
 from tests.record.recordings import FACTS
 from x2c_edge.controls import NEUTRAL
 from x2c_edge.errors import NotFoundError
@@ -138,7 +139,8 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path):
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", FILLING, *map(str, paths)],
-        cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=600,
+        cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True,
+        timeout=patient(60),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     for path, line in zip(paths, done.stdout.splitlines(), strict=True):

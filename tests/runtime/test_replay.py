@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.command_lines import check_safe, values_of
+from tests.patience import patient
 from tests.record.recordings import FACTS, seen, smooth, write
 from x2c_edge.controls import NEUTRAL
 from x2c_edge.errors import FaultError, NotFoundError
@@ -213,7 +214,7 @@ from x2c_edge.cli.main import app
 app()
 """
     done = subprocess.run(
-        [sys.executable, "-c", snippet], capture_output=True, text=True, timeout=600,
+        [sys.executable, "-c", snippet], capture_output=True, text=True, timeout=patient(60),
         env={"PATH": "", "X2C_EDGE_PACKS": "", "XDG_DATA_HOME": str(tmp_path), "HOME": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

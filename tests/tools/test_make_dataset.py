@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
+from tests.patience import patient
 from tools.dataset import pair_shards
 from tools.dataset.compose_animations import compose, poses
 from tools.dataset.exclusions import broken_rules
@@ -183,7 +184,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(folder, tmp_path):
     running = command(
         out, "--pairs", "70", "--shard-pairs", "50", "--seed", "5", "--processes", "1", preexec_fn=limit
     )
-    errors = running.communicate(timeout=600)[1]
+    errors = running.communicate(timeout=patient(60))[1]
     assert running.returncode == FaultError.exit_code
     lines = [line for line in errors.splitlines() if line.strip()]
     assert len(lines) == 1

@@ -15,6 +15,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
+from tests.patience import patient
 from tools.train import mapping as train_mapping
 from tools.train import mapping_training
 from tools.train.mapping_file import load_trained, save_trained
@@ -359,7 +360,8 @@ def test_two_processes_learn_together(pairs: ArrayPairs, tmp_path: Path):
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     result = subprocess.run(
         [*launcher, "-m", "tools.train.mapping", str(data), "--out", str(out), *OPTIONS],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=600,
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        timeout=patient(240),
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-2000:]
     assert result.stdout.count("MAE") == 1

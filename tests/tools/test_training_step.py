@@ -6,6 +6,7 @@ import sys
 import torch
 from torch import nn
 
+from tests.patience import patient
 from tools.train.training_step import laid_out, layout_of, mixed_precision
 from x2c_edge import processor
 
@@ -33,7 +34,9 @@ for channels in range(1, 9):
         net(x).square().mean().backward()
     print(channels, flush=True)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=patient(120)
+    )
     assert done.stdout.split() == list("12345678"), done.stderr[-300:]
 
 

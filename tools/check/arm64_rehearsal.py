@@ -56,6 +56,7 @@ TEST_PACKAGES = ("coverage", "hypothesis", "onnx", "pytest", "pytest-timeout", "
 # An emulated processor multiplies a hundred times more slowly: PyTorch does 0.2 GFLOP a second. What takes
 # longer than this is counted by itself (``too_slow``): neither right nor wrong.
 TEST_LIMIT_S = 240
+PATIENCE = 20  # times as long as elsewhere is what tests wait for
 RESULT = re.compile(r"(tests/\S+?\.py)::.* (PASSED|SKIPPED|FAILED|ERROR|XFAIL|XPASS|TOO_SLOW)\b")
 
 # In order of what a board could have different: arithmetic, bytes, threads; then what is long. Minutes each.
@@ -215,9 +216,11 @@ def emulated(command: list[str], limit_s: float) -> Iterator[subprocess.Popen[st
 def files_of(part: str) -> list[str]:
     """The test files of a part; "others" are the fuzzers and what lies in tests/ itself."""
     tests = HERE / "main/tests"
-    places = [tests.glob("test_*.py"), (tests / "fuzz").rglob("test_*.py")] if part == "others" else []
-    places = places or [(tests / part).rglob("test_*.py")]
-    return sorted(str(path.relative_to(HERE / "main")) for place in places for path in place)
+    if part == "others":
+        found = [*tests.glob("test_*.py"), *(tests / "fuzz").rglob("test_*.py")]
+    else:
+        found = [*(tests / part).rglob("test_*.py")]
+    return sorted(str(path.relative_to(HERE / "main")) for path in found)
 
 
 def test_part(name: str, files: list[str], commit: str) -> Iterator[tuple[str, File]]:
@@ -225,7 +228,8 @@ def test_part(name: str, files: list[str], commit: str) -> Iterator[tuple[str, F
     # -v: a line for each test, from which this is read. The profile ci is Hypothesis's own and allows an
     # example more than 200 ms.
     command = [
-        "/usr/bin/env", "OMP_NUM_THREADS=1", "PYTHONPATH=/work/main", "python3", "-m", "pytest",
+        "/usr/bin/env", "OMP_NUM_THREADS=1", "PYTHONPATH=/work/main", f"X2C_EDGE_TEST_PATIENCE={PATIENCE}",
+        "python3", "-m", "pytest",
         "-v", "-rfEs", "-p", "no:cacheprovider", "-p", "tools.check.too_slow",
         "--hypothesis-profile=ci", f"--timeout={TEST_LIMIT_S}",
         *files,
