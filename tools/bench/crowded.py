@@ -143,7 +143,8 @@ def main(
 ) -> None:
     """Measure and print; optionally write."""
     opened = open_pack(pack)
-    cases, (first, *_) = pipelines(opened, backends.split(","), threads), gears_of(opened, "auto")
+    cases = pipelines(opened, backends.split(","), threads)
+    first = gears_of(opened, "auto")[0]
     times: dict[tuple[str, str], tuple[list[float], list[float]]] = {case: ([], []) for case in cases}
     live: list[str] = []
     crowd = Crowd(programs)

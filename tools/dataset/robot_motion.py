@@ -90,13 +90,19 @@ def code(controls: ArrayLike) -> Array:
     return result
 
 
+def code_of(exp: ArrayLike) -> Array:
+    """Code (..., 30) of the face controls that mean (..., K, 3), by least squares; head and neck 0."""
+    expression = robot_motion().expression[FACE].reshape(len(FACE), -1)
+    wanted = np.asarray(exp, dtype=np.float64)
+    result = np.zeros((*wanted.shape[:-2], N_CONTROLS))
+    result[..., FACE] = wanted.reshape(*wanted.shape[:-2], -1) @ np.linalg.pinv(expression)
+    return result
+
+
 def controls_of(exp: ArrayLike) -> Array:
     """Inverse of ``RobotMotion.exp``: (..., K, 3) to the face controls that mean it (..., 30), by least
     squares; head and neck neutral."""
-    expression = robot_motion().expression[FACE].reshape(len(FACE), -1)
-    wanted = np.asarray(exp, dtype=np.float64)
-    values = np.broadcast_to(NEUTRAL, (*wanted.shape[:-2], N_CONTROLS)).copy()
-    values[..., FACE] += wanted.reshape(*wanted.shape[:-2], -1) @ np.linalg.pinv(expression)
+    values = NEUTRAL + code_of(exp)
     lids = values[..., LIDS]
     fallen = (lids + SHUT_EXTRA) / (1 + SHUT_EXTRA / SHUT_BELOW)
     values[..., LIDS] = np.where(fallen < 0, lids + SHUT_EXTRA, np.where(lids < SHUT_BELOW, fallen, lids))

@@ -49,7 +49,7 @@ from x2c_edge.frames import FaceCrop, Frame
 from x2c_edge.nets import arch, engine_nets, keypoints
 from x2c_edge.nets.direct import CONTROL_UNIT, DirectConfig, DirectNetwork
 from x2c_edge.nets.layers import fold_batch_norms
-from x2c_edge.nets.warping import DenseMotionConfig, DenseMotionNetwork
+from x2c_edge.nets.warping import DenseMotionConfig, WarpingNetwork
 from x2c_edge.pipelines.direct import DirectPipeline
 from x2c_edge.pipelines.motion import FaceMotion
 from x2c_edge.pipelines.people import people_of
@@ -203,15 +203,14 @@ def thinner(pack: packs.Pack, chain: TwoStagePipeline, bank: Row, rng: np.random
     widths, LAST of its last map."""
     spec = pack.nets["warping"]
     big = engine_nets.opened(spec.arch, spec.config, spec.file)
-    assert isinstance(big, DenseMotionNetwork)
+    assert isinstance(big, WarpingNetwork)
     fronts: list[Tensor] = []
     for row in bank[rng.integers(0, len(bank), FIT_ON)]:
         chain.driven(row)
         fronts.append(torch.from_numpy(np.array(chain.front))[0])
         if len(fronts) * fronts[0].nbytes > FIT_BYTES:
             break
-    sizes = {f.name: spec.config[f.name] for f in fields(DenseMotionConfig) if f.name in spec.config}
-    net = _unfolded(thin_sizes(DenseMotionConfig(**sizes), int(fronts[0].shape[-1])))
+    net = _unfolded(thin_sizes(big.config, int(fronts[0].shape[-1])))
     net.still.copy_(torch.from_numpy(np.array(chain.kp_source)))
     slim_hourglass(big, net, fronts, rng)
     return net

@@ -23,7 +23,7 @@ import typer
 from numpy.typing import NDArray
 
 from tools.dataset import face_dataset as data
-from tools.dataset.robot_motion import FACE, code, robot_motion
+from tools.dataset.robot_motion import FACE, code, code_of, robot_motion
 from tools.evaluate.two_stage_report import measured
 from tools.train.one_net import write_with
 from x2c_edge import packs
@@ -43,10 +43,9 @@ MIRROR: Final = mirrored(NEUTRAL + np.eye(N_CONTROLS)) - NEUTRAL  # (30, 30): a 
 
 def read_as(matrix: Array) -> Array:
     """(3K, 3K): changes ``exp`` as ``matrix`` (30, 30) changes the code of the controls that it means."""
-    expression = robot_motion().expression.reshape(N_CONTROLS, -1)
-    back = np.zeros((expression.shape[1], N_CONTROLS))
-    back[:, FACE] = np.linalg.pinv(expression[FACE])
-    return np.asarray(back @ matrix @ expression)
+    expression = robot_motion().expression
+    units = np.eye(expression[0].size).reshape(-1, *expression.shape[1:])
+    return np.asarray(code_of(units) @ matrix @ expression.reshape(N_CONTROLS, -1))
 
 
 def in_the_mirror(net: FaceMotion) -> FaceMotion:
@@ -95,11 +94,8 @@ def said_by(pack: packs.Pack, faces: data.FaceSet, threads: int) -> Array:
     exp = []
     for m in measured(pipeline, faces, range(len(faces.images))):
         assert m.motion is not None
-        exp.append(m.motion.exp.reshape(-1))
-    expression = robot_motion().expression.reshape(N_CONTROLS, -1)
-    said = np.zeros((len(exp), N_CONTROLS))
-    said[:, FACE] = np.stack(exp) @ np.linalg.pinv(expression[FACE])
-    return said
+        exp.append(m.motion.exp)
+    return code_of(exp)
 
 
 def main(

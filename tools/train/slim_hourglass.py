@@ -61,8 +61,7 @@ def slim_hourglass(
     maps = [Maps(list(fronts), list(fronts), torch.arange(len(fronts[0])))]
     for i, (layer, thin) in enumerate(zip(down, thin_down, strict=True)):
         width = layer.out_channels
-        heard = [w.weight for w in down[i + 1 : i + 2]] + [w.weight[:, -width:] for w in skips[i + 1 : i + 2]]
-        heard = heard or [up[0].weight]
+        heard = [up[0].weight] if layer is down[-1] else [down[i + 1].weight, skips[i + 1].weight[:, -width:]]
         maps.append(_slimmed(layer, thin, maps[-1], heard, rng).each(_halved))
     x = maps.pop()
     for i, (layer, thin) in enumerate(zip(up[:-1], thin_up[:-1], strict=True)):
@@ -72,14 +71,12 @@ def slim_hourglass(
     here.mask.weight.copy_(there.mask.weight[:, x.kept])
     by_channel = there.occlusion.weight.unflatten(1, (len(x.big[0]), -1))
     here.occlusion.weight.copy_(by_channel[:, x.kept].flatten(1, 2))
-    for head, thin in ((there.mask, here.mask), (there.occlusion, here.occlusion)):
-        if head is there.occlusion:
-            x = x.each(lambda y: y.flatten(0, 1))
-        said = [head(y[None])[0] for y in x.big]
-        if head is there.mask:
-            said = [y - y.mean(0, keepdim=True) for y in said]  # a softmax does not see what is common
-        thin.bias.copy_(head.bias)
-        _fit(thin, x.small, said, rng)
+    here.mask.bias.copy_(there.mask.bias)
+    said = [there.mask(y[None])[0] for y in x.big]
+    _fit(here.mask, x.small, [y - y.mean(0, keepdim=True) for y in said], rng)  # a softmax sees no more
+    here.occlusion.bias.copy_(there.occlusion.bias)
+    flat = x.each(lambda y: y.flatten(0, 1))
+    _fit(here.occlusion, flat.small, [there.occlusion(y[None])[0] for y in flat.big], rng)
 
 
 def _convs(blocks: nn.ModuleList) -> list[Conv]:

@@ -112,11 +112,6 @@ class FaceFollower:
         return self._steady is not None and self._seen > 0
 
     @property
-    def is_new(self) -> bool:
-        """A detector has just found a face, and the network has not confirmed it yet."""
-        return self._seen == 0
-
-    @property
     def needs_refine(self) -> bool:
         """The last update was the first one since a detection: locate and run the same frame again."""
         return self._seen == 1 and self._misses == 0

@@ -137,7 +137,7 @@ class Vision:
         used = gear if self.has_reference else next(iter(self._pipelines))
         pipeline = self._pipelines[used]
         # A detector's box is rough: a glance, then again where the landmarks say the face is.
-        m = pipeline.glance(crop) if self._follower.is_new else pipeline.measure(crop)
+        m = pipeline.measure(crop) if self._follower.following else pipeline.glance(crop)
         self._account(pipeline)
         if not self._follower.update(crop, m.landmarks, m.presence):
             return self._sight(start, frame, crop)
