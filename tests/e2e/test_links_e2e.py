@@ -113,7 +113,9 @@ def test_every_transport_at_once_loses_nothing(tmp_path: Path, sims: Sims) -> No
     # ZeroMQ's queue holds one message: on a busy machine a newer one replaces it.
     for report, status, lost in zip(reports, sent["links"].values(), (0.0, 0.0, 0.1, 0.0), strict=True):
         assert report["violations"] == 0, report["worst"]
-        assert report["gap"] <= lost * status["sent"]
+        # A peer that stands still on a busy machine gets the newest command; others are counted as dropped.
+        replaced = min(status["dropped"], 0.1 * status["sent"])
+        assert report["gap"] <= replaced + lost * status["sent"]
         assert report["foreign"] == report["late"] == 0
         assert report["stale"] <= 3  # a busy machine may stand still for 150 ms
         assert report["bad"] == {}
