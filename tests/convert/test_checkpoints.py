@@ -89,6 +89,13 @@ def test_a_folder_becomes_a_pack_that_verifies(run, image):
     np.testing.assert_array_equal(stored, expected)
 
 
+def test_every_file_may_be_read_by_whom_the_manifest_may(run):
+    """A pack is imported by one user and run by another, a service's."""
+    modes = {file.name: file.stat().st_mode for file in run().path.iterdir()}
+    assert len(modes) > 5
+    assert set(modes.values()) == {modes["manifest.toml"]}
+
+
 def test_names_and_order_of_files_do_not_matter(run, folder, tmp_path):
     disguised = []
     for i, path in enumerate(sorted(folder.rglob("*.pth"), reverse=True)):

@@ -127,9 +127,10 @@ def test_refusals(two_stage: packs.Pack, trained: Path, small_pack: Path) -> Non
 
 @pytest.mark.slow
 def test_graphs_are_made_anew(real_pack: str, tmp_path: Path) -> None:
-    made = replace_net(packs.open_pack(real_pack), "single_stage", Path(real_pack), tmp_path / "made")
+    pack = packs.open_pack(real_pack)
+    made = replace_net(pack, "single_stage", pack.path, tmp_path / "made")
     assert packs.verify(made) == []
-    assert made.files.keys() == packs.open_pack(real_pack).files.keys()
+    assert made.files.keys() == pack.files.keys()
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,14 @@ from typing import Any, Final, Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from x2c_edge import packs
 from x2c_edge.convert.space import require_space
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.nets import arch, published
 from x2c_edge.packs import NetInput, NetSpec, Pack, PackFile
+from x2c_edge.whole_file import write_whole
 
 AngleUnit = Literal["degree", "radian"]
 
@@ -212,5 +213,5 @@ def saved_net(
 def saved(file: Path, arrays: Mapping[str, NDArray[Any]]) -> Path:
     """Write arrays as safetensors where there is room for them. NotFoundError where there is not."""
     require_space(file.parent, sum(array.nbytes for array in arrays.values()))
-    save_file(dict(arrays), file)
+    write_whole(file, save(dict(arrays)))  # ``save_file``'s is for its owner's eyes only
     return file
