@@ -52,13 +52,15 @@ def test_gears_of_a_two_stage_pack(pack):
     [
         (0.82, 0.875, ("single-stage",)),
         (0.89, 0.875, ("two-stage", "single-stage")),
-        (0.875, 0.875, ("two-stage", "single-stage")),
+        (0.878, 0.875, ("two-stage", "single-stage")),
+        (0.876, 0.875, ("single-stage",)),
+        (0.875, 0.875, ("single-stage",)),
         (None, 0.875, ("single-stage",)),
         ("good", 0.875, ("single-stage",)),
         (0.8, None, ("two-stage", "single-stage")),
     ],
 )
-def test_auto_leaves_out_a_gear_that_a_cheaper_one_surpasses(pack, two_stage, single_stage, gears):
+def test_auto_leaves_out_a_gear_that_is_not_worth_its_time(pack, two_stage, single_stage, gears):
     stated = {"two_stage": {"mean_r_face_controls": two_stage}}
     stated["single_stage"] = {"mean_r_face_controls": single_stage}
     measured = replace(packs.open_pack(str(pack)), accuracy=stated)
