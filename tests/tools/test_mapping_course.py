@@ -14,8 +14,8 @@ from tools.dataset import face_dataset as data
 from tools.dataset import robot_motion as rm
 from tools.evaluate.tables import load_mapping
 from tools.train import mapping_course as course
-from tools.train.direct import average_rest
 from tools.train.mapping_pictures import ArrayPairs, from_bytes, normalised
+from tools.train.people_motions import average_rest, meant
 from x2c_edge import packs
 from x2c_edge.controls import SAFE_HIGH, SAFE_LOW
 
@@ -46,8 +46,19 @@ def test_a_motion_means_the_controls_that_it_was_made_of(real_pack: str):
     ones, kp = np.ones((50, 1)), np.tile(motion.kp.reshape(1, -1), (50, 1))
     exp = motion.exp(controls).reshape(50, -1)
     rows = np.concatenate([rm.model_angles(angles), np.zeros((50, 3)), exp, ones, kp], axis=1)
-    found = course.meant(rows.astype(np.float32), pack, average_rest(pack, rows))
+    found = meant(rows.astype(np.float32), pack, average_rest(pack, rows))
     np.testing.assert_allclose(found, rm.posed(controls, angles), atol=1e-4)
+
+
+def test_what_people_hardly_do_is_loud():
+    rng = np.random.default_rng(2)
+    controls, of_people = rng.normal(0, 0.2, (2000, 30)), rng.normal(0, 0.2, (500, 30))
+    of_people[:, 3] *= 0.2
+    of_people[:, 4] = 0.0
+    of_people[:, 5] *= 3.0
+    loud = course.loudness(controls.astype(np.float32), of_people)
+    np.testing.assert_allclose(loud[3:6], [5.0, course.MOST_LOUD, 1.0], rtol=0.1)
+    np.testing.assert_allclose(np.delete(loud, [3, 4, 5]), 1.0, atol=0.15)
 
 
 @pytest.mark.slow

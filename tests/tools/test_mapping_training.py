@@ -84,6 +84,28 @@ def test_a_loss_in_units_of_the_spread_still_gives_paper_units(pairs: ArrayPairs
         torch.testing.assert_close(again.net.get_parameter(name), value, atol=1e-5, rtol=1e-4)
 
 
+def test_errors_count_as_loud_as_they_are_said_to(pairs: ArrayPairs):
+    """Every picture a second time with other controls: one of the two has no say in control 13."""
+    other = pairs.controls.copy()
+    other[:, 13] = other[::-1, 13]
+    both = ArrayPairs(np.concatenate([pairs.images] * 2), np.concatenate([pairs.controls, other]))
+    trunk = trunk_of("resnet", 32, (4, 4, 8, 8), (1, 1, 1, 1))
+    recipe = replace(
+        TINY, trunk=replace(trunk, pool=1), epochs=30, augment=False, learning_rate=6e-3, loss="spread"
+    )
+    errors = []
+    for silent in (slice(48, None), slice(None, 48)):
+        weights = np.ones_like(both.controls)
+        weights[silent, 13] = 0.0
+        trained = train(recipe, both, machine=FP32, weights=weights, say=quiet)
+        found = predict(trained.net, trained.picture, pairs)[:, 13]
+        errors.append([np.abs(found - wanted[:, 13]).mean() for wanted in (pairs.controls, other)])
+    assert errors[0][0] < 0.85 * errors[0][1]
+    assert errors[1][1] < 0.85 * errors[1][0]
+    with pytest.raises(BadArgumentError, match=r"weights: expected \(96, 30\)"):
+        train(recipe, both, machine=FP32, weights=weights[:48], say=quiet)
+
+
 def test_a_resnet_may_keep_where_things_are():
     trunk = replace(trunk_of("resnet", 64, (4, 4, 8, 8), (1, 1, 1, 1)), pool=2)
     net = MappingNetwork(MappingConfig(trunk, (16,)))

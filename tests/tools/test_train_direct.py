@@ -9,6 +9,7 @@ import torch
 from tests import published_files as files
 from tools.train import direct as training
 from tools.train import slim_hourglass
+from tools.train.people_motions import average_rest, mixtures
 from x2c_edge import packs
 from x2c_edge.backends.torch_backend import TorchBackend
 from x2c_edge.nets import engine_nets
@@ -37,7 +38,7 @@ def bank() -> np.ndarray:
 @pytest.fixture(scope="module")
 def chain(pack, bank) -> TwoStagePipeline:
     made = TwoStagePipeline(pack, TorchBackend(1))
-    made.refer_to(training.average_rest(pack, bank))
+    made.refer_to(average_rest(pack, bank))
     return made
 
 
@@ -51,7 +52,7 @@ def student(pack, chain, bank, tmp_path_factory) -> packs.Pack:
 
 
 def test_mixtures_stay_motions(bank):
-    mixed = training.mixtures(bank, 200, np.random.default_rng(2), 66)
+    mixed = mixtures(bank, 200, np.random.default_rng(2), 66)
     turns, exp = slice(0, 198), slice(201, 264)
     assert mixed.shape == (200, bank.shape[1])
     np.testing.assert_array_equal(mixed[:, 264:], np.tile(bank[0, 264:], (200, 1)))  # scale and kp
@@ -77,7 +78,7 @@ def test_the_thinner_network_says_nearly_the_same(pack, chain, student, bank):
 
 def test_lessons_hold_what_the_chain_says_and_are_found_again(chain, student, bank, tmp_path, monkeypatch):
     seeing = DirectPipeline(student, TorchBackend(1))
-    seeing.refer_to(training.average_rest(student, bank))
+    seeing.refer_to(average_rest(student, bank))
     monkeypatch.setattr(training, "SHARD", 10)
     made = training.Lessons.made(tmp_path, chain, seeing, bank)
     assert made.warped.shape == (24, 32, 16, 16)
@@ -91,7 +92,7 @@ def test_the_keypoints_alone_teach_much_and_the_maps_begin_with_nothing(
     chain, student, bank, tmp_path, monkeypatch
 ):
     seeing = DirectPipeline(student, TorchBackend(1))
-    seeing.refer_to(training.average_rest(student, bank))
+    seeing.refer_to(average_rest(student, bank))
     taught = training.Lessons.made(tmp_path, chain, seeing, bank)
     monkeypatch.setattr(training, "KEYPOINT_STEPS", 300)
     net = training._student(student).eval()
@@ -105,7 +106,7 @@ def test_the_keypoints_alone_teach_much_and_the_maps_begin_with_nothing(
 
 def test_the_predictor_learns_and_a_stopped_run_goes_on(chain, student, bank, tmp_path, monkeypatch, capsys):
     seeing = DirectPipeline(student, TorchBackend(1))
-    seeing.refer_to(training.average_rest(student, bank))
+    seeing.refer_to(average_rest(student, bank))
     taught = training.Lessons.made(tmp_path / "train", chain, seeing, bank)
     monkeypatch.setattr(training, "BATCH", 8)
     monkeypatch.setattr(training, "KEYPOINT_STEPS", 20)
@@ -129,7 +130,7 @@ def test_the_predictor_learns_and_a_stopped_run_goes_on(chain, student, bank, tm
     assert training._apart(net, taught, "cpu") < 0.5 * before
     made = training.write(tmp_path / "made", student, net, "a test")
     gear = DirectPipeline(made, TorchBackend(1))
-    gear.refer_to(training.average_rest(made, bank))
+    gear.refer_to(average_rest(made, bank))
     figures = training.difference(chain, gear, bank)
     assert figures["mean"] == pytest.approx(training._apart(net, taught, "cpu"), abs=5e-3)
     assert figures["largest"] >= figures["mean"]

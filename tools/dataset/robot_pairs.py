@@ -96,6 +96,19 @@ def render(count: int, size: int, seed: int, *, neck: bool = False, workers: int
     return RobotPairs.joined(parts)
 
 
+def pictures_of(values: Array, size: int, workers: int | None = None) -> NDArray[np.uint8]:
+    """The robot's pictures (N, S, S, 3) of controls (N, 30) in paper units, on all cores."""
+    jobs = [(values[start : start + CHUNK], size) for start in range(0, len(values), CHUNK)]
+    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        return np.concatenate(list(track(pool.map(_pictures, jobs), "rendering", total=len(jobs))))
+
+
+def _pictures(job: tuple[Array, int]) -> NDArray[np.uint8]:
+    values, size = job
+    face = AmecaFace(size, PORTRAIT)
+    return np.stack([face.render(v) for v in values])
+
+
 def cached(file: Path, make: Callable[[], RobotPairs]) -> RobotPairs:
     """``make()``'s pairs, kept in a file for the next time."""
     if not file.is_file():

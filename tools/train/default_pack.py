@@ -2,7 +2,8 @@
 
     python -m tools.train.default_pack --out engines/default
 
-What comes after them has commands of its own: motion_heads, mapping_course, direct (docs/training.md).
+What comes after them has commands of its own: motion_heads, mapping_course, generator_course, direct
+(docs/training.md).
 About two and a half hours on two cores, 80 minutes more with the single-stage net; the CPU only.
 Each part is a stage with a file of its own in --work; a stage whose file is there is not trained again, so a
 run that was stopped goes on with the next one. The parts and their reasons: single_stage (the tracker

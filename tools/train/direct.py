@@ -20,7 +20,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,34 +31,22 @@ from torch.nn import functional as F  # noqa: N812
 
 from tools.dataset import face_dataset as data
 from tools.dataset.pair_shards import written_beside
-from tools.train.checkpoint import keep, kept_array, restored, say
+from tools.train.checkpoint import keep, restored, say
 from tools.train.one_net import write_with
+from tools.train.people_motions import SHARD, PeopleMotions, Row, engine
 from tools.train.single_stage import average_into
 from tools.train.slim_hourglass import slim_hourglass
 from tools.train.training_step import laid_out, mixed_precision
 from x2c_edge import packs
-from x2c_edge.backends.base import Backend
-from x2c_edge.backends.cpu_engine import CpuEngine
-from x2c_edge.backends.torch_backend import TorchBackend
 from x2c_edge.controls import NAMES, NEUTRAL
-from x2c_edge.convert.cpu_graphs import graphs_of
 from x2c_edge.convert.replace_net import STATED
-from x2c_edge.errors import NotFoundError
-from x2c_edge.frames import FaceCrop, Frame
-from x2c_edge.nets import arch, engine_nets, keypoints
+from x2c_edge.nets import arch, engine_nets
 from x2c_edge.nets.direct import CONTROL_UNIT, DirectConfig, DirectNetwork
 from x2c_edge.nets.layers import fold_batch_norms
 from x2c_edge.nets.warping import DenseMotionConfig, WarpingNetwork
 from x2c_edge.pipelines.direct import DirectPipeline
-from x2c_edge.pipelines.motion import FaceMotion
-from x2c_edge.pipelines.people import people_of
-from x2c_edge.pipelines.reference import Reference
 from x2c_edge.pipelines.two_stage import TwoStagePipeline
 
-Row = NDArray[np.float32]
-JITTER = data.Jitter(scale=0.06, rotation_deg=0.0, shift=0.03)  # what a follower gets wrong
-MIXED = 0.6  # share of the motions that are mixtures
-SHARD = 500  # lessons in a file
 THIN = 0.5  # of the widths of W's hourglass
 LAST = 0.15  # of its last map's channels
 FIT_ON, FIT_BYTES = 120, 400e6  # motions that the thinner network is fitted on; fewer where they are large
@@ -87,13 +74,8 @@ def main(
     opened = packs.open_pack(pack)
     work = work / f"{opened.digest[:12]}-{lessons}-{seed}"  # another pack has other motions and lessons
     work.mkdir(parents=True, exist_ok=True)
-    chain = TwoStagePipeline(opened, engine(opened, threads))
-    motions = {
-        split: kept_array(work / f"motions_{split}.npy", partial(heads_of, chain, split, seed, folder))
-        for split in SPLITS
-    }
-    rest = average_rest(opened, motions["train"])
-    chain.refer_to(rest)
+    people = PeopleMotions.of(opened, work, seed, threads, folder, SPLITS)
+    chain, motions = people.chain, people.heads
     student = work / "student"
     if not (student / packs.MANIFEST).is_file():
         say("fitting the thinner dense motion network")
@@ -101,88 +83,20 @@ def main(
         write(student, opened, net, "untrained")
     pupil = packs.open_pack(str(student.resolve()))
     seeing = DirectPipeline(pupil, engine(pupil, threads))
-    seeing.refer_to(rest)
-    rng = np.random.default_rng([seed, 1])
-    bank = mixtures(motions["train"], lessons, rng, int(opened.nets["motion"].config["bins"]))
-    taught = Lessons.made(work / "train", chain, seeing, bank)
+    seeing.refer_to(people.rest)
+    taught = Lessons.made(work / "train", chain, seeing, people.mixed(lessons, seed))
     check = Lessons.made(work / "val", chain, seeing, motions["val"])
     net = trained(pupil, taught, check, epochs, seed, work / "predictor.state", device)
     command = f"python -m tools.train.direct --lessons {lessons} --epochs {epochs} --seed {seed}"
     made = write(out, opened, net, command)
     gear = DirectPipeline(made, engine(made, threads))
-    gear.refer_to(rest)
+    gear.refer_to(people.rest)
     figures = difference(chain, gear, motions["test"])
     packs.write_manifest(replace(made, accuracy={**made.accuracy, STATED["direct"]: figures}))
     say(f"from two-stage on {len(motions['test'])} crops of other people: {figures}")
 
 
 SPLITS = ("train", "val", "test")
-
-
-def engine(pack: packs.Pack, threads: int) -> Backend:
-    """The CPU engine where it is to be had: it draws twice as many pictures as PyTorch."""
-    try:
-        return CpuEngine(graphs_of(pack), threads)
-    except NotFoundError:
-        return TorchBackend(threads)
-
-
-def motions_of(pack: packs.Pack, rows: Row) -> keypoints.Motion:
-    """M's heads (N, columns) as motions, float64."""
-    spec = pack.nets["motion"].config
-    bins, k = int(spec["bins"]), int(spec["keypoints"])
-    ends = np.cumsum([bins, bins, bins, 3, 3 * k, 1])
-    return keypoints.motion_from_heads(*np.split(rows.astype(np.float64), ends, axis=1))
-
-
-def average_rest(pack: packs.Pack, bank: Row) -> Reference:
-    """What motion is relative to: the average person at rest, for a pack that does not state one the average
-    of everything that M saw."""
-    motion = people_of(pack).motion
-    if motion is None:
-        seen = motions_of(pack, bank[:: max(1, len(bank) // 500)])
-        parts = zip(seen.rotation, seen.exp, seen.t, seen.scale[:, 0], strict=True)
-        motion = FaceMotion.average([FaceMotion(*one) for one in parts])
-    return Reference(NEUTRAL.copy(), np.eye(3), motion)
-
-
-def heads_of(pipeline: TwoStagePipeline, split: str, seed: int, folder: Path) -> Row:
-    """(N, columns): what M says to every crop of a split; twice with a follower's errors for train."""
-    faces, rng = data.load(split, folder), np.random.default_rng(seed)
-    pipeline.refer_to(None)
-    rows = []
-    for turn in range(2 if split == "train" else 1):
-        for i, image in enumerate(faces.images):
-            jitter = JITTER if split == "train" else data.Jitter()
-            affine, _ = data.crop_affine(faces.points[i], pipeline.crop_size, jitter, rng)
-            picture = np.ascontiguousarray(image if turn == 0 else image[:, ::-1])
-            if turn:
-                affine = _mirrored(affine, image.shape[1], pipeline.crop_size)
-            pipeline.measure(FaceCrop(Frame(i, 0, picture), affine, pipeline.crop_size, 1.0))
-            rows.append(np.array(pipeline.heads[0]))
-    return np.stack(rows)
-
-
-def _mirrored(affine: NDArray[np.float64], width: int, size: int) -> NDArray[np.float64]:
-    """The same crop of the mirrored picture, itself mirrored."""
-    turned = affine.copy()
-    turned[0] = [affine[0, 0], -affine[0, 1], width - 1 - affine[0, 0] * (size - 1) - affine[0, 2]]
-    turned[1] = [-affine[1, 0], affine[1, 1], affine[1, 0] * (size - 1) + affine[1, 2]]
-    return turned
-
-
-def mixtures(bank: Row, count: int, rng: np.random.Generator, bins: int) -> Row:
-    """Motions like those of the bank: half of what two of them differ in is added to a third, and the head
-    turns as a fourth's does."""
-    turns = 3 * bins
-    first, a, b, other = rng.integers(0, len(bank), (4, count))
-    mixed = (rng.random((count, 1)) < MIXED).astype(np.float32)
-    rows = bank[first].copy()
-    exp = slice(turns + 3, len(bank[0]) - (len(bank[0]) - turns - 4) // 2 - 1)
-    share = mixed * rng.uniform(0.0, 0.6, (count, 1)).astype(np.float32)
-    rows[:, exp] += share * (bank[a][:, exp] - bank[b][:, exp])
-    rows[:, :turns] = np.where(mixed > 0, bank[other][:, :turns], rows[:, :turns])
-    return rows
 
 
 def thin_sizes(whole: DenseMotionConfig, side: int) -> DirectConfig:

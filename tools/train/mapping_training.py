@@ -92,6 +92,7 @@ def train(
     machine: Machine | None = None,
     twins: Pairs | None = None,
     looks: NDArray[np.float32] | None = None,
+    weights: NDArray[np.float32] | None = None,
     checkpoint: Path | None = None,
     start: Mapping[str, Tensor] | None = None,
     say: Callable[[str], None] = print,
@@ -101,15 +102,20 @@ def train(
     twins: pictures of the same length whose picture i shows what picture i of ``pairs`` shows (another
     renderer's, the generator's own): their features are drawn together (cosine term) and both are read.
     looks: (N, 5, 2), where in the pictures a trunk that looks twice has to look (``look_points``).
+    weights: (N, 30), how much louder than others an error counts; none given: all alike.
     checkpoint: written after every epoch and every few minutes; one of the same recipe is gone on from.
     start: weights to begin with, of the whole net or of its feature extractor alone. BadArgumentError for
-    fewer pairs than a batch, a batch that the processes cannot share, twins or looks that are not as many, a
-    trunk that looks twice and is not told where, or a checkpoint of another
+    fewer pairs than a batch, a batch that the processes cannot share, twins, looks or weights that are not as
+    many, a trunk that looks twice and is not told where, or a checkpoint of another
     recipe; UserError when the loss is no number any more.
     """
     machine = machine or Machine()
     steps_per_epoch = _steps_per_epoch(recipe, pairs, twins, machine)
     _check_looks(recipe, pairs, looks)
+    if weights is not None and weights.shape != pairs.controls.shape:
+        raise BadArgumentError(
+            f"weights: expected {pairs.controls.shape} for these pairs, got {weights.shape}"
+        )
     steps = steps_per_epoch * recipe.epochs
     torch.manual_seed(recipe.seed)
     mean, std = statistics(pairs, recipe.size)
@@ -126,9 +132,10 @@ def train(
     if machine.world > 1:
         model = nn.parallel.DistributedDataParallel(model)
     model.train()
-    batches = _batches(recipe, pairs, twins, looks, machine, first, steps, steps_per_epoch)
+    reader = _Reader(pairs, twins, looks, weights, recipe.size)
+    batches = _batches(recipe, reader, machine, first, steps, steps_per_epoch)
     begun = said = kept = time.monotonic()
-    for step, (images, controls, places) in enumerate(batches, first + 1):
+    for step, (images, controls, places, louder) in enumerate(batches, first + 1):
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate_at(step / steps)
         x = from_bytes(images.to(machine.device, non_blocking=True))
@@ -138,7 +145,8 @@ def train(
         wanted = controls.to(machine.device, non_blocking=True)
         with mixed_precision(machine.device, bf16=machine.bf16):
             values, features, points = model(normalised(x, picture).contiguous(memory_format=layout))
-        loss = _loss(recipe, values.float(), features.float(), spread.taken_out(wanted), twins is not None)
+        louder = louder.to(machine.device)
+        loss = _loss(recipe, values.float(), features.float(), spread.taken_out(wanted), louder)
         if looks is not None:
             loss = loss + _look_loss(recipe, points[: len(places)], places.to(machine.device))
         if not math.isfinite(loss.item()):
@@ -246,9 +254,13 @@ class _Spread:
             last.bias.sub_(self.middle).div_(self.unit)
 
 
-def _loss(recipe: Recipe, values: Tensor, features: Tensor, wanted: Tensor, twins: bool) -> Tensor:
+def _loss(recipe: Recipe, values: Tensor, features: Tensor, wanted: Tensor, louder: Tensor) -> Tensor:
+    """louder: (N, 30), or (N, 0) for all alike. With twins there are twice as many values as wanted ones."""
+    twins = len(values) != len(wanted)
     if twins:
-        wanted = torch.cat([wanted, wanted])
+        wanted, louder = torch.cat([wanted, wanted]), torch.cat([louder, louder])
+    if louder.shape[1]:
+        values, wanted = louder * values, louder * wanted
     if recipe.loss == "spread":
         loss = F.smooth_l1_loss(values, wanted, beta=_SPREAD_BETA)
     else:
@@ -309,21 +321,30 @@ def _steps_per_epoch(recipe: Recipe, pairs: Pairs, twins: Pairs | None, machine:
     return len(pairs) // recipe.batch
 
 
-class _Reader(torch.utils.data.Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Item "rows of a batch": uint8 pictures (N or 2N with twins, S, S, 3), controls (N, 30), and points
-    (N, 5, 2) or (N, 0)."""
+class _Reader(torch.utils.data.Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
+    """Item "rows of a batch": uint8 pictures (N or 2N with twins, S, S, 3), controls (N, 30), points
+    (N, 5, 2) or (N, 0), weights (N, 30) or (N, 0)."""
 
     def __init__(
-        self, pairs: Pairs, twins: Pairs | None, looks: NDArray[np.float32] | None, size: int
+        self,
+        pairs: Pairs,
+        twins: Pairs | None,
+        looks: NDArray[np.float32] | None,
+        weights: NDArray[np.float32] | None,
+        size: int,
     ) -> None:
         self.pairs, self.size = pairs, size
-        self.looks = np.empty((len(pairs), 0), np.float32) if looks is None else looks
+        self.controls = pairs.controls.astype(np.float32)
+        nothing = np.empty((len(pairs), 0), np.float32)
+        self.looks = nothing if looks is None else looks
+        self.weights = nothing if weights is None else weights
         self.sides = [pairs] if twins is None else [pairs, twins]
 
-    def __getitem__(self, rows: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    def __getitem__(self, rows: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         images = np.stack([resized(side.image(row), self.size) for side in self.sides for row in rows])
-        controls = torch.from_numpy(self.pairs.controls[rows].astype(np.float32))
-        return torch.from_numpy(images), controls, torch.from_numpy(self.looks[rows])
+        controls = torch.from_numpy(self.controls[rows])
+        looks, weights = (torch.from_numpy(a[rows]) for a in (self.looks, self.weights))
+        return torch.from_numpy(images), controls, looks, weights
 
 
 @dataclass(frozen=True)
@@ -352,19 +373,12 @@ class _Order:
 
 
 def _batches(
-    recipe: Recipe,
-    pairs: Pairs,
-    twins: Pairs | None,
-    looks: NDArray[np.float32] | None,
-    machine: Machine,
-    first: int,
-    steps: int,
-    per_epoch: int,
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    recipe: Recipe, reader: _Reader, machine: Machine, first: int, steps: int, per_epoch: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     loader = torch.utils.data.DataLoader(
-        _Reader(pairs, twins, looks, recipe.size),
+        reader,
         batch_size=None,
-        sampler=_Order(recipe, len(pairs), machine, first, steps, per_epoch),
+        sampler=_Order(recipe, len(reader.pairs), machine, first, steps, per_epoch),
         num_workers=machine.workers,
         pin_memory=machine.device.startswith("cuda"),
     )

@@ -27,21 +27,22 @@ class TwoStagePipeline(MotionPipeline):
     reader: ClassVar[str] = "mapping"
 
     def _make_own_buffers(self, pack: Pack, backend: Backend) -> None:
+        """``moved`` is what G sees, ``picture`` what the mapping network sees."""
         warping, generator = pack.nets["warping"].config, pack.nets["generator"].config
         self._mapping_input = pack.nets["mapping"].picture
         picture = self._mapping_input.size
         zoom = 2 ** len(generator["up_widths"]) * int(generator["shuffle"])
         height, width = self.occlusion.shape[-2:]
-        self._moved = backend.buffer((1, int(warping["out_channels"]), height, width), narrow=True)
+        self.moved = backend.buffer((1, int(warping["out_channels"]), height, width), narrow=True)
         self._image = backend.buffer((1, 3, zoom * height, zoom * width), narrow=True)
         narrow = not pack.nets["mapping"].looks_twice
-        self.picture = backend.buffer((1, 3, picture, picture), narrow=narrow)  # what mapping sees
+        self.picture = backend.buffer((1, 3, picture, picture), narrow=narrow)
 
     def _add_own_steps(self, pack: Pack, backend: Backend) -> None:
         nets, plan = pack.nets, self.plan
         maps = (self.warped, self.occlusion)
-        plan.add("tail", backend.bind(nets["warping"], maps, self._moved, "tail"))
-        plan.add("generator", backend.bind(nets["generator"], self._moved, self._image))
+        plan.add("tail", backend.bind(nets["warping"], maps, self.moved, "tail"))
+        plan.add("generator", backend.bind(nets["generator"], self.moved, self._image))
         plan.add("resize", self._resize)
         self._read = backend.bind(nets["mapping"], self.picture, self._raw)
         plan.add("mapping", self._infer)

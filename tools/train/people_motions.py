@@ -1,0 +1,145 @@
+"""What the nets behind M learn from: the motions that M sees in people, mixtures of them, and what they mean.
+
+``direct``, ``mapping_course`` and ``generator_course`` all begin with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.dataset import face_dataset as data
+from tools.dataset.robot_motion import controls_of, head_angles, posed
+from tools.train.checkpoint import kept_array
+from x2c_edge import packs
+from x2c_edge.backends.base import Backend
+from x2c_edge.backends.cpu_engine import CpuEngine
+from x2c_edge.backends.torch_backend import TorchBackend
+from x2c_edge.controls import NEUTRAL
+from x2c_edge.convert.cpu_graphs import graphs_of
+from x2c_edge.errors import NotFoundError
+from x2c_edge.frames import FaceCrop, Frame
+from x2c_edge.nets import keypoints
+from x2c_edge.pipelines.motion import FaceMotion
+from x2c_edge.pipelines.people import people_of
+from x2c_edge.pipelines.reference import Reference
+from x2c_edge.pipelines.two_stage import TwoStagePipeline
+
+Row = NDArray[np.float32]
+Values = NDArray[np.float64]
+SHARD = 500  # motions in a file
+JITTER = data.Jitter(scale=0.06, rotation_deg=0.0, shift=0.03)  # what a follower gets wrong
+MIXED = 0.6  # share of the motions that are mixtures
+
+
+@dataclass(frozen=True)
+class PeopleMotions:
+    """A pack's chain, which refers to ``rest``, and what its M sees in people: heads (N, columns)."""
+
+    pack: packs.Pack
+    chain: TwoStagePipeline
+    heads: dict[str, Row]  # by split
+    rest: Reference
+
+    @staticmethod
+    def of(
+        pack: packs.Pack, work: Path, seed: int, threads: int, folder: Path, splits: Iterable[str]
+    ) -> PeopleMotions:
+        """Of the real-face set in ``folder``; the heads are kept in ``work``."""
+        chain = TwoStagePipeline(pack, engine(pack, threads))
+        heads = {
+            split: kept_array(work / f"motions_{split}.npy", partial(heads_of, chain, split, seed, folder))
+            for split in splits
+        }
+        rest = average_rest(pack, heads["train"])
+        chain.refer_to(rest)
+        return PeopleMotions(pack, chain, heads, rest)
+
+    def mixed(self, count: int, seed: int) -> Row:
+        """``count`` motions of the training people, and mixtures of them."""
+        bins = int(self.pack.nets["motion"].config["bins"])
+        return mixtures(self.heads["train"], count, np.random.default_rng([seed, 1]), bins)
+
+    def meant(self, rows: Row) -> Values:
+        """The controls (N, 30) that motions (M's heads, N rows) mean beside the rest."""
+        return meant(rows, self.pack, self.rest)
+
+
+def engine(pack: packs.Pack, threads: int) -> Backend:
+    """The CPU engine where it is to be had: it draws twice as many pictures as PyTorch."""
+    try:
+        return CpuEngine(graphs_of(pack), threads)
+    except NotFoundError:
+        return TorchBackend(threads)
+
+
+def motions_of(pack: packs.Pack, rows: Row) -> keypoints.Motion:
+    """M's heads (N, columns) as motions, float64."""
+    spec = pack.nets["motion"].config
+    bins, k = int(spec["bins"]), int(spec["keypoints"])
+    ends = np.cumsum([bins, bins, bins, 3, 3 * k, 1])
+    return keypoints.motion_from_heads(*np.split(rows.astype(np.float64), ends, axis=1))
+
+
+def average_rest(pack: packs.Pack, bank: Row) -> Reference:
+    """What motion is relative to: the average person at rest, for a pack that does not state one the average
+    of everything that M saw."""
+    motion = people_of(pack).motion
+    if motion is None:
+        seen = motions_of(pack, bank[:: max(1, len(bank) // 500)])
+        parts = zip(seen.rotation, seen.exp, seen.t, seen.scale[:, 0], strict=True)
+        motion = FaceMotion.average([FaceMotion(*one) for one in parts])
+    return Reference(NEUTRAL.copy(), np.eye(3), motion)
+
+
+def heads_of(pipeline: TwoStagePipeline, split: str, seed: int, folder: Path) -> Row:
+    """(N, columns): what M says to every crop of a split; twice with a follower's errors for train."""
+    faces, rng = data.load(split, folder), np.random.default_rng(seed)
+    pipeline.refer_to(None)
+    rows = []
+    for turn in range(2 if split == "train" else 1):
+        for i, image in enumerate(faces.images):
+            jitter = JITTER if split == "train" else data.Jitter()
+            affine, _ = data.crop_affine(faces.points[i], pipeline.crop_size, jitter, rng)
+            picture = np.ascontiguousarray(image if turn == 0 else image[:, ::-1])
+            if turn:
+                affine = _mirrored(affine, image.shape[1], pipeline.crop_size)
+            pipeline.measure(FaceCrop(Frame(i, 0, picture), affine, pipeline.crop_size, 1.0))
+            rows.append(np.array(pipeline.heads[0]))
+    return np.stack(rows)
+
+
+def _mirrored(affine: NDArray[np.float64], width: int, size: int) -> NDArray[np.float64]:
+    """The same crop of the mirrored picture, itself mirrored."""
+    turned = affine.copy()
+    turned[0] = [affine[0, 0], -affine[0, 1], width - 1 - affine[0, 0] * (size - 1) - affine[0, 2]]
+    turned[1] = [-affine[1, 0], affine[1, 1], affine[1, 0] * (size - 1) + affine[1, 2]]
+    return turned
+
+
+def mixtures(bank: Row, count: int, rng: np.random.Generator, bins: int) -> Row:
+    """Motions like those of the bank: half of what two of them differ in is added to a third, and the head
+    turns as a fourth's does."""
+    turns = 3 * bins
+    first, a, b, other = rng.integers(0, len(bank), (4, count))
+    mixed = (rng.random((count, 1)) < MIXED).astype(np.float32)
+    rows = bank[first].copy()
+    exp = slice(turns + 3, len(bank[0]) - (len(bank[0]) - turns - 4) // 2 - 1)
+    share = mixed * rng.uniform(0.0, 0.6, (count, 1)).astype(np.float32)
+    rows[:, exp] += share * (bank[a][:, exp] - bank[b][:, exp])
+    rows[:, :turns] = np.where(mixed > 0, bank[other][:, :turns], rows[:, :turns])
+    return rows
+
+
+def meant(rows: Row, pack: packs.Pack, rest: Reference) -> Values:
+    """The controls that motions (M's heads, N rows) mean beside a rest, as far as the robot can do it."""
+    assert rest.motion is not None
+    motion = motions_of(pack, rows)
+    return posed(
+        controls_of(motion.exp - rest.motion.exp), head_angles(motion.rotation @ rest.motion.rotation.T)
+    )
