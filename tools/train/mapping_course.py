@@ -45,7 +45,7 @@ Pictures = NDArray[np.uint8]
 Values = NDArray[np.float64]
 NECKS, POSES, PEOPLE = 7000, 8000, 6000  # rendered pictures of each kind
 NORMS_ON = 512  # pictures
-MORE_SEED = 7  # of the further animations, added to the run's; those of 6 the pack's net has seen
+MORE_SEED = 7  # of the further animations, added to the run's; one more for the next course
 MOST_LOUD = 10.0  # times, an error on a person's motion
 
 
@@ -64,16 +64,17 @@ def main(
     """All stages; prints what it reads before and after, on animations and people that it has not seen."""
     with user_errors():
         torch.set_num_threads(threads)
-        work.mkdir(parents=True, exist_ok=True)
         opened = packs.open_pack(pack)
         loaded = load_mapping(None, pack)
         assert loaded is not None
         before = loaded[0]
-        people_seen = PeopleMotions.of(opened, work, seed, threads, folder, ("train", "val"))
+        own = work / f"{opened.digest[:12]}-{motions}-{seed}"  # another pack has other motions and pictures
+        own.mkdir(parents=True, exist_ok=True)
+        people_seen = PeopleMotions.of(opened, own, seed, threads, folder, ("train", "val"))
         sees = opened.nets["mapping"].picture
         learnt = people_seen.mixed(motions, seed)
         seen = {
-            split: (drawn(people_seen.chain, sees, rows, work, split), people_seen.meant(rows))
+            split: (drawn(people_seen.chain, sees, rows, own, split), people_seen.meant(rows))
             for split, rows in (("train", learnt), ("val", people_seen.heads["val"]))
         }
         played, held_out = sides(work / "pairs", ANIMATION_PAIRS, seed)
