@@ -110,12 +110,13 @@ def test_every_transport_at_once_loses_nothing(tmp_path: Path, sims: Sims) -> No
     sims += [Sim(tmp_path, uri) for uri in (f"serial://{tmp_path}/robot", udp, zmq, tritium)]
     sent = finished(drive(2.5, sims[0].where, udp, zmq, tritium))
     reports = [sim.end() for sim in sims]
-    # ZeroMQ's queue holds one message: on a busy machine a newer one replaces it.
-    for report, status, lost in zip(reports, sent["links"].values(), (0.0, 0.0, 0.1, 0.0), strict=True):
+    # ZeroMQ's queue holds one message: on a busy machine a newer one replaces it. So it is with a serial peer
+    # that stands still for longer than a pty holds; what is replaced there is counted as dropped.
+    serial, _, published, _ = sent["links"].values()
+    lost = (min(serial["dropped"], 0.1 * serial["sent"]), 0.0, 0.1 * published["sent"], 0.0)
+    for report, status, missed in zip(reports, sent["links"].values(), lost, strict=True):
         assert report["violations"] == 0, report["worst"]
-        # A peer that stands still on a busy machine gets the newest command; others are counted as dropped.
-        replaced = min(status["dropped"], 0.1 * status["sent"])
-        assert report["gap"] <= replaced + lost * status["sent"]
+        assert report["gap"] <= missed
         assert report["foreign"] == report["late"] == 0
         assert report["stale"] <= 3  # a busy machine may stand still for 150 ms
         assert report["bad"] == {}
