@@ -8,7 +8,7 @@ import torch
 
 from tests import published_files as files
 from tools.train import direct as training
-from tools.train import slim_hourglass
+from tools.train import people_motions, slim_hourglass
 from tools.train.people_motions import average_rest, mixtures
 from x2c_edge import packs
 from x2c_edge.backends.torch_backend import TorchBackend
@@ -79,7 +79,7 @@ def test_the_thinner_network_says_nearly_the_same(pack, chain, student, bank):
 def test_lessons_hold_what_the_chain_says_and_are_found_again(chain, student, bank, tmp_path, monkeypatch):
     seeing = DirectPipeline(student, TorchBackend(1))
     seeing.refer_to(average_rest(student, bank))
-    monkeypatch.setattr(training, "SHARD", 10)
+    monkeypatch.setattr(people_motions, "SHARD", 10)
     made = training.Lessons.made(tmp_path, chain, seeing, bank)
     assert made.warped.shape == (24, 32, 16, 16)
     np.testing.assert_allclose(made.controls[13], chain.driven(bank[13]), atol=1e-6)

@@ -7,11 +7,12 @@ then shows the nearest that it can. Chunks have seeds of their own, so the proce
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from x2c_edge.robot.face import PORTRAIT, AmecaFace
 CHUNK = 250
 MISTAKE, ANGLE_MISTAKE = 0.06, 0.03  # paper units, radians
 Array = NDArray[np.float64]
+JobT, MadeT = TypeVar("JobT"), TypeVar("MadeT")
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,7 @@ def people(faces: FaceSet, count: int, size: int, seed: int) -> RobotPairs:
     controls = controls + MISTAKE * rng.standard_normal(controls.shape)
     angles = angles + ANGLE_MISTAKE * rng.standard_normal(angles.shape)
     values = posed(controls, angles)
-    face = AmecaFace(size, PORTRAIT)
-    return RobotPairs(controls, angles, values, np.stack([face.render(v) for v in track(values, "people")]))
+    return RobotPairs(controls, angles, values, pictures_of(values, size))
 
 
 def _chunk(job: tuple[int, int, int, int, bool]) -> RobotPairs:
@@ -80,9 +81,7 @@ def _chunk(job: tuple[int, int, int, int, bool]) -> RobotPairs:
         ):
             values[:, INDEX[name]] += spread * rng.standard_normal(count)
         values = np.clip(values, SAFE_LOW, SAFE_HIGH)
-    face = AmecaFace(size, PORTRAIT)
-    pictures = np.stack([face.render(v) for v in values])
-    return RobotPairs(controls, angles, values, pictures)
+    return RobotPairs(controls, angles, values, _pictures((values, size)))
 
 
 def render(count: int, size: int, seed: int, *, neck: bool = False, workers: int | None = None) -> RobotPairs:
@@ -90,17 +89,18 @@ def render(count: int, size: int, seed: int, *, neck: bool = False, workers: int
     jobs = [
         (seed, i, min(CHUNK, count - start), size, neck) for i, start in enumerate(range(0, count, CHUNK))
     ]
-    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        made: Iterator[RobotPairs] = pool.map(_chunk, jobs)
-        parts = list(track(made, "rendering", total=len(jobs)))
-    return RobotPairs.joined(parts)
+    return RobotPairs.joined(_on_all_cores(_chunk, jobs, workers))
 
 
 def pictures_of(values: Array, size: int, workers: int | None = None) -> NDArray[np.uint8]:
     """The robot's pictures (N, S, S, 3) of controls (N, 30) in paper units, on all cores."""
     jobs = [(values[start : start + CHUNK], size) for start in range(0, len(values), CHUNK)]
+    return np.concatenate(_on_all_cores(_pictures, jobs, workers))
+
+
+def _on_all_cores(render: Callable[[JobT], MadeT], jobs: Sequence[JobT], workers: int | None) -> list[MadeT]:
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        return np.concatenate(list(track(pool.map(_pictures, jobs), "rendering", total=len(jobs))))
+        return list(track(pool.map(render, jobs), "rendering", total=len(jobs)))
 
 
 def _pictures(job: tuple[Array, int]) -> NDArray[np.uint8]:

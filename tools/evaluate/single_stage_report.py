@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 
 from tools.dataset import face_dataset as data
 from tools.train.mapping_pictures import from_bytes, normalised
 from x2c_edge import packs, retarget
 from x2c_edge.controls import CONTROLS, NAMES
+from x2c_edge.convert.checkpoints import saved
 from x2c_edge.nets.single_stage import SingleStage, folded
 
 Array = NDArray[np.float64]
@@ -116,10 +116,8 @@ def _run(net: SingleStage, crops: NDArray[np.uint8]) -> Array:
 def write_pack(out: Path, net: SingleStage, trained_by: str, report: Report) -> None:
     """Write weights (float16: their rounding is far below the net's own error) and manifest."""
     out.mkdir(parents=True, exist_ok=True)
-    weights = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in net.state_dict().items()}
-    file = out / "single_stage.safetensors"
-    save_file(weights, file)
-    file.chmod(0o644)  # safetensors makes files that only their owner can read
+    weights = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
+    file = saved(out / "single_stage.safetensors", {k: v.contiguous().numpy() for k, v in weights.items()})
     spec = packs.NetSpec(
         arch="single_stage",
         file=file,

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +31,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from tools.dataset import face_dataset as data
-from tools.dataset.pair_shards import written_beside
 from tools.train.checkpoint import keep, restored, say
 from tools.train.one_net import write_with
-from tools.train.people_motions import SHARD, PeopleMotions, Row, engine
+from tools.train.people_motions import PeopleMotions, Row, engine, kept_shards
 from tools.train.single_stage import average_into
 from tools.train.slim_hourglass import slim_hourglass
 from tools.train.training_step import laid_out, mixed_precision
@@ -72,10 +72,8 @@ def main(
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     opened = packs.open_pack(pack)
-    work = work / f"{opened.digest[:12]}-{lessons}-{seed}"  # another pack has other motions and lessons
-    work.mkdir(parents=True, exist_ok=True)
-    people = PeopleMotions.of(opened, work, seed, threads, folder, SPLITS)
-    chain, motions = people.chain, people.heads
+    people = PeopleMotions.of(opened, work, lessons, seed, threads, folder, SPLITS)
+    chain, motions, work = people.chain, people.heads, people.work
     student = work / "student"
     if not (student / packs.MANIFEST).is_file():
         say("fitting the thinner dense motion network")
@@ -84,7 +82,7 @@ def main(
     pupil = packs.open_pack(str(student.resolve()))
     seeing = DirectPipeline(pupil, engine(pupil, threads))
     seeing.refer_to(people.rest)
-    taught = Lessons.made(work / "train", chain, seeing, people.mixed(lessons, seed))
+    taught = Lessons.made(work / "train", chain, seeing, people.learnt)
     check = Lessons.made(work / "val", chain, seeing, motions["val"])
     net = trained(pupil, taught, check, epochs, seed, work / "predictor.state", device)
     command = f"python -m tools.train.direct --lessons {lessons} --epochs {epochs} --seed {seed}"
@@ -142,29 +140,8 @@ class Lessons:
 
     @staticmethod
     def made(folder: Path, chain: TwoStagePipeline, seeing: DirectPipeline, bank: Row) -> Lessons:
-        """One for each motion, in files of SHARD lessons that a run which was stopped finds again."""
-        folder.mkdir(parents=True, exist_ok=True)
-        files, begun, made = [], time.monotonic(), 0
-        for number, start in enumerate(range(0, len(bank), SHARD)):
-            files.append(folder / f"{number:05d}.npz")
-            some = bank[start : start + SHARD]
-            if files[-1].is_file():
-                continue
-            parts = list(zip(*(_lesson(chain, seeing, row) for row in some), strict=True))
-            with written_beside(files[-1]) as out:
-                np.savez(out, **{f.name: np.stack(p) for f, p in zip(fields(Lessons), parts, strict=True)})
-            made += len(some)
-            left = (len(bank) - start - len(some)) * (time.monotonic() - begun) / made / 60
-            say(f"{folder.name}: {start + len(some)} of {len(bank)} lessons, {left:.0f} min left")
-        arrays: dict[str, NDArray[np.floating]] = {}
-        for number, file in enumerate(files):
-            with np.load(file) as held:
-                for f in fields(Lessons):
-                    part = held[f.name]
-                    if number == 0:
-                        arrays[f.name] = np.empty((len(bank), *part.shape[1:]), part.dtype)
-                    arrays[f.name][number * SHARD : number * SHARD + len(part)] = part
-        return Lessons(**arrays)
+        """One for each motion; a run that was stopped finds them again."""
+        return Lessons(**kept_shards(folder, bank, partial(_lesson, chain, seeing)))
 
     def rows(self, some: NDArray[np.int64]) -> tuple[list[Tensor], Tensor]:
         """The predictor's inputs and the controls."""
@@ -172,16 +149,17 @@ class Lessons:
         return [torch.from_numpy(a[some]).float() for a in seen], torch.from_numpy(self.controls[some])
 
 
-def _lesson(chain: TwoStagePipeline, seeing: DirectPipeline, heads: Row) -> list[NDArray[np.floating]]:
+def _lesson(chain: TwoStagePipeline, seeing: DirectPipeline, heads: Row) -> dict[str, NDArray[np.floating]]:
     controls = chain.driven(heads)
     seeing.driven(heads)
     assert seeing.deformation is not None
-    maps = (seeing.warped[0], seeing.occlusion[0], seeing.deformation)
-    return [
-        *(np.array(a, np.float16) for a in maps),
-        np.array(seeing.kp_driving),
-        controls.astype(np.float32),
-    ]
+    return {
+        "warped": np.array(seeing.warped[0], np.float16),
+        "occlusion": np.array(seeing.occlusion[0], np.float16),
+        "deformation": np.array(seeing.deformation, np.float16),
+        "driving": np.array(seeing.kp_driving),
+        "controls": controls.astype(np.float32),
+    }
 
 
 def trained(

@@ -17,6 +17,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +29,12 @@ from torch.nn import functional as F  # noqa: N812
 
 from tools._errors import user_errors
 from tools.dataset import face_dataset as data
-from tools.dataset.pair_shards import written_beside
 from tools.dataset.robot_pairs import pictures_of
 from tools.evaluate.tables import load_mapping
 from tools.train.checkpoint import Part, keep, kept_array, restored, say
 from tools.train.default_pack import watcher
 from tools.train.one_net import write_with
-from tools.train.people_motions import SHARD, PeopleMotions, Row, Values
+from tools.train.people_motions import PeopleMotions, Row, Values, kept_shards
 from tools.train.single_stage import average_into
 from tools.train.training_step import laid_out, mixed_precision
 from tools.train.transfer import SIZE, Parts, difference, picture_tensor, picture_weight
@@ -67,16 +67,13 @@ def main(
     with user_errors():
         torch.set_num_threads(threads)
         opened = packs.open_pack(pack)
-        work = work / f"{opened.digest[:12]}-{motions}-{seed}"  # another pack has other motions and maps
-        work.mkdir(parents=True, exist_ok=True)
         loaded = load_mapping(None, pack)
         assert loaded is not None
-        people = PeopleMotions.of(opened, work, seed, threads, folder, ("train", "val"))
+        people = PeopleMotions.of(opened, work, motions, seed, threads, folder, ("train", "val"))
         val = people.heads["val"]
         some = val[np.random.default_rng(seed).permutation(len(val))[:CHECK]]
         lessons, check = (
-            Lessons.made(people, work / name, rows)
-            for name, rows in (("train", people.mixed(motions, seed)), ("val", some))
+            Lessons.made(people, name, rows) for name, rows in (("train", people.learnt), ("val", some))
         )
         spec = opened.nets["generator"]
         net = engine_nets.opened(spec.arch, spec.config, spec.file)
@@ -84,7 +81,9 @@ def main(
         reads = watcher(loaded[0])
         spread = np.maximum(people.meant(people.heads["train"]).std(0), LEAST_SPREAD)
         say(f"before: {judged(net, reads, check)}")
-        made = trained(net, reads, lessons, check, spread, Course(steps, lr, seed), work / "generator.state")
+        made = trained(
+            net, reads, lessons, check, spread, Course(steps, lr, seed), people.work / "generator.state"
+        )
         command = f"python -m tools.train.generator_course --motions {motions} --steps {steps} --seed {seed}"
         write_with(out, opened, "generator", "generator", made, command)
 
@@ -113,24 +112,12 @@ class Lessons:
     pictures: NDArray[np.uint8]
 
     @staticmethod
-    def made(people: PeopleMotions, folder: Path, rows: Row) -> Lessons:
-        """Of motions (M's heads, N rows), in files that a run which was stopped finds again."""
-        folder.mkdir(parents=True, exist_ok=True)
-        parts = []
-        for number, start in enumerate(range(0, len(rows), SHARD)):
-            file = folder / f"{number:05d}.npz"
-            if not file.is_file():
-                some = [_moved(people.chain, row) for row in rows[start : start + SHARD]]
-                moved, driving = (np.stack(column) for column in zip(*some, strict=True))
-                with written_beside(file) as out:
-                    np.savez(out, moved=moved, driving=driving)
-                say(f"{folder.name}: {start + len(some)} of {len(rows)} motions")
-            with np.load(file) as held:
-                parts.append((held["moved"], held["driving"]))
-        moved, driving = (np.concatenate(column) for column in zip(*parts, strict=True))
-        values = people.meant(rows)
+    def made(people: PeopleMotions, name: str, rows: Row) -> Lessons:
+        """Of motions (M's heads, N rows); a run that was stopped finds them again."""
+        folder, values = people.work / name, people.meant(rows)
+        maps = kept_shards(folder, rows, partial(_maps, people.chain))
         drawn = kept_array(folder / "pictures.npy", lambda: pictures_of(values, SIZE))
-        return Lessons(moved, driving, values, drawn)
+        return Lessons(**maps, values=values, pictures=drawn)
 
     def some(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Of some rows: what G sees, the keypoints, the controls, the picture (RGB in 0..1)."""
@@ -139,9 +126,9 @@ class Lessons:
         return moved, torch.from_numpy(self.driving[rows]), values, picture_tensor(self.pictures[rows])
 
 
-def _moved(chain: TwoStagePipeline, row: Row) -> tuple[NDArray[np.float16], Row]:
+def _maps(chain: TwoStagePipeline, row: Row) -> dict[str, NDArray[np.floating]]:
     chain.driven(row)
-    return np.array(chain.moved[0], np.float16), np.array(chain.kp_driving)
+    return {"moved": np.array(chain.moved[0], np.float16), "driving": np.array(chain.kp_driving)}
 
 
 def trained(

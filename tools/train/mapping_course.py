@@ -68,14 +68,11 @@ def main(
         loaded = load_mapping(None, pack)
         assert loaded is not None
         before = loaded[0]
-        own = work / f"{opened.digest[:12]}-{motions}-{seed}"  # another pack has other motions and pictures
-        own.mkdir(parents=True, exist_ok=True)
-        people_seen = PeopleMotions.of(opened, own, seed, threads, folder, ("train", "val"))
+        people_seen = PeopleMotions.of(opened, work, motions, seed, threads, folder, ("train", "val"))
         sees = opened.nets["mapping"].picture
-        learnt = people_seen.mixed(motions, seed)
         seen = {
-            split: (drawn(people_seen.chain, sees, rows, own, split), people_seen.meant(rows))
-            for split, rows in (("train", learnt), ("val", people_seen.heads["val"]))
+            split: (drawn(people_seen.chain, sees, rows, people_seen.work, split), people_seen.meant(rows))
+            for split, rows in (("train", people_seen.learnt), ("val", people_seen.heads["val"]))
         }
         played, held_out = sides(work / "pairs", ANIMATION_PAIRS, seed)
         further = sides(work / "more", animations, seed + MORE_SEED)
@@ -88,8 +85,8 @@ def main(
         pictures, values = (np.concatenate(column) for column in zip(*parts, strict=True))
         pairs = ArrayPairs(pictures, values.astype(np.float32))
         weights = np.ones_like(pairs.controls)
-        weights[-len(learnt) :] = loudness(pairs.controls, people_seen.meant(people_seen.heads["train"]))
-        twice = np.concatenate([np.arange(len(pairs)), np.arange(len(pairs))[-len(learnt) :]])
+        weights[-motions:] = loudness(pairs.controls, people_seen.meant(people_seen.heads["train"]))
+        twice = np.concatenate([np.arange(len(pairs)), np.arange(len(pairs))[-motions:]])
         trained = train(
             replace(MAPPING_FINAL, epochs=epochs, learning_rate=lr),
             SomePairs(pairs, twice),

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.dataset import face_dataset as data
+from tools.dataset.pair_shards import written_beside
 from tools.dataset.robot_motion import controls_of, head_angles, posed
-from tools.train.checkpoint import kept_array
+from tools.train.checkpoint import kept_array, say
 from x2c_edge import packs
 from x2c_edge.backends.base import Backend
 from x2c_edge.backends.cpu_engine import CpuEngine
@@ -39,35 +41,66 @@ MIXED = 0.6  # share of the motions that are mixtures
 
 @dataclass(frozen=True)
 class PeopleMotions:
-    """A pack's chain, which refers to ``rest``, and what its M sees in people: heads (N, columns)."""
+    """A pack's chain, which refers to ``rest``, and what its M sees in people: heads (N, columns) by split,
+    and ``learnt``, motions of the training people and mixtures of them. work: for what belongs to these."""
 
     pack: packs.Pack
     chain: TwoStagePipeline
-    heads: dict[str, Row]  # by split
+    heads: dict[str, Row]
+    learnt: Row
     rest: Reference
+    work: Path
 
     @staticmethod
     def of(
-        pack: packs.Pack, work: Path, seed: int, threads: int, folder: Path, splits: Iterable[str]
+        pack: packs.Pack, work: Path, count: int, seed: int, threads: int, faces: Path, splits: Iterable[str]
     ) -> PeopleMotions:
-        """Of the real-face set in ``folder``; the heads are kept in ``work``."""
+        """Of the real-face set in the folder ``faces``; the heads are kept in a folder in ``work`` for this
+        pack, count and seed."""
+        work = work / f"{pack.digest[:12]}-{count}-{seed}"
+        work.mkdir(parents=True, exist_ok=True)
         chain = TwoStagePipeline(pack, engine(pack, threads))
         heads = {
-            split: kept_array(work / f"motions_{split}.npy", partial(heads_of, chain, split, seed, folder))
+            split: kept_array(work / f"motions_{split}.npy", partial(heads_of, chain, split, seed, faces))
             for split in splits
         }
         rest = average_rest(pack, heads["train"])
         chain.refer_to(rest)
-        return PeopleMotions(pack, chain, heads, rest)
-
-    def mixed(self, count: int, seed: int) -> Row:
-        """``count`` motions of the training people, and mixtures of them."""
-        bins = int(self.pack.nets["motion"].config["bins"])
-        return mixtures(self.heads["train"], count, np.random.default_rng([seed, 1]), bins)
+        bins = int(pack.nets["motion"].config["bins"])
+        learnt = mixtures(heads["train"], count, np.random.default_rng([seed, 1]), bins)
+        return PeopleMotions(pack, chain, heads, learnt, rest, work)
 
     def meant(self, rows: Row) -> Values:
         """The controls (N, 30) that motions (M's heads, N rows) mean beside the rest."""
         return meant(rows, self.pack, self.rest)
+
+
+def kept_shards(
+    folder: Path, rows: Row, make: Callable[[Row], dict[str, NDArray[np.floating]]]
+) -> dict[str, NDArray[np.floating]]:
+    """What ``make`` gives of each row, stacked by name, in files of SHARD rows that a run which was stopped
+    finds again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files, begun, made = [], time.monotonic(), 0
+    for number, start in enumerate(range(0, len(rows), SHARD)):
+        files.append(folder / f"{number:05d}.npz")
+        some = rows[start : start + SHARD]
+        if files[-1].is_file():
+            continue
+        parts = [make(row) for row in some]
+        with written_beside(files[-1]) as out:
+            np.savez(out, **{name: np.stack([part[name] for part in parts]) for name in parts[0]})
+        made += len(some)
+        left = (len(rows) - start - len(some)) * (time.monotonic() - begun) / made / 60
+        say(f"{folder.name}: {start + len(some)} of {len(rows)} motions, {left:.0f} min left")
+    arrays: dict[str, NDArray[np.floating]] = {}
+    for number, file in enumerate(files):
+        with np.load(file) as held:
+            for name, part in held.items():
+                if number == 0:
+                    arrays[name] = np.empty((len(rows), *part.shape[1:]), part.dtype)
+                arrays[name][number * SHARD : number * SHARD + len(part)] = part
+    return arrays
 
 
 def engine(pack: packs.Pack, threads: int) -> Backend:

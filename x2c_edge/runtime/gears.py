@@ -23,7 +23,7 @@ def gears_of(pack: Pack, pipeline: str) -> tuple[str, ...]:
     """Names of the pipelines to use, most accurate first.
 
     Under ``auto`` a gear that is not better than a cheaper one by WORTH_IT, by the accuracy that the manifest
-    states, is left out: the governor would only ever wait for worse. So is one that states nothing beside one
+    states, is left out: a run would only wait longer for it. So is one that states nothing beside one
     that does. A pack that states nothing at all has all its gears, dearest first.
     NotFoundError for a pipeline that the pack does not have.
     """
