@@ -11,7 +11,7 @@ import torch
 
 from tools.dataset.make_dataset import Settings, make_dataset
 from tools.dataset.pair_dataset import PairDataset
-from tools.train.look_points import look_points, look_points_of
+from tools.train.look_points import look_points, look_points_of, many_look_points
 from tools.train.mapping_pictures import ArrayPairs, from_bytes, normalised
 from tools.train.mapping_recipe import Recipe, trunk_name, trunk_of
 from tools.train.mapping_training import Machine, train
@@ -73,6 +73,11 @@ def test_every_animation_of_a_set_has_its_own_camera(tmp_path: Path):
     (tmp_path / "published" / "metadata.jsonl").touch()
     with pytest.raises(BadArgumentError, match="rendered pairs only"):
         look_points_of(tmp_path / "published", pairs)
+
+
+def test_all_cores_find_the_same_points_in_order():
+    values = poses(300)  # two chunks
+    np.testing.assert_array_equal(many_look_points(values, PORTRAIT), look_points(values, PORTRAIT))
 
 
 def test_it_learns_where_to_look():

@@ -89,18 +89,21 @@ def render(count: int, size: int, seed: int, *, neck: bool = False, workers: int
     jobs = [
         (seed, i, min(CHUNK, count - start), size, neck) for i, start in enumerate(range(0, count, CHUNK))
     ]
-    return RobotPairs.joined(_on_all_cores(_chunk, jobs, workers))
+    return RobotPairs.joined(on_all_cores(_chunk, jobs, workers))
 
 
 def pictures_of(values: Array, size: int, workers: int | None = None) -> NDArray[np.uint8]:
     """The robot's pictures (N, S, S, 3) of controls (N, 30) in paper units, on all cores."""
     jobs = [(values[start : start + CHUNK], size) for start in range(0, len(values), CHUNK)]
-    return np.concatenate(_on_all_cores(_pictures, jobs, workers))
+    return np.concatenate(on_all_cores(_pictures, jobs, workers))
 
 
-def _on_all_cores(render: Callable[[JobT], MadeT], jobs: Sequence[JobT], workers: int | None) -> list[MadeT]:
+def on_all_cores(
+    make: Callable[[JobT], MadeT], jobs: Sequence[JobT], workers: int | None, title: str = "rendering"
+) -> list[MadeT]:
+    """``make`` of every job, in order, in ``workers`` processes (None: as many as there are cores)."""
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        return list(track(pool.map(render, jobs), "rendering", total=len(jobs)))
+        return list(track(pool.map(make, jobs), title, total=len(jobs)))
 
 
 def _pictures(job: tuple[Array, int]) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from tools.dataset.make_dataset import Settings, scene_of
 from tools.dataset.pair_dataset import X2C_METADATA, PairDataset
 from tools.dataset.pair_shards import read_manifest
+from tools.dataset.robot_pairs import CHUNK, on_all_cores
 from x2c_edge.errors import BadArgumentError
 from x2c_edge.robot.face import LANDMARKS, AmecaFace, Scene
 
@@ -28,6 +30,12 @@ def look_points(controls: NDArray[np.floating], scene: Scene) -> NDArray[np.floa
     pixels = np.stack([face.landmarks(row) for row in controls])
     chosen = np.concatenate([pixels[:, _CORNERS], pixels[:, _MOUTH].mean(1, keepdims=True)], axis=1)
     return ((2 * chosen + 1) / _SIZE - 1).astype(np.float32)
+
+
+def many_look_points(controls: NDArray[np.floating], scene: Scene) -> NDArray[np.float32]:
+    """``look_points``, on all cores: one takes 6 ms."""
+    jobs = [controls[start : start + CHUNK] for start in range(0, len(controls), CHUNK)]
+    return np.concatenate(on_all_cores(partial(look_points, scene=scene), jobs, None, "where to look"))
 
 
 def look_points_of(folder: Path, pairs: PairDataset) -> NDArray[np.float32]:

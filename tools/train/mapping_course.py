@@ -30,7 +30,7 @@ from tools.dataset.robot_pairs import cached, people, render
 from tools.evaluate.tables import load_mapping
 from tools.train.checkpoint import kept_array, say
 from tools.train.default_pack import ANIMATION_PAIRS, MAPPING_FINAL, read_error
-from tools.train.look_points import look_points
+from tools.train.look_points import many_look_points
 from tools.train.mapping_file import save_trained
 from tools.train.mapping_pictures import ArrayPairs, SomePairs, from_bytes, in_memory, normalised
 from tools.train.mapping_training import Machine, Trained, train
@@ -91,7 +91,7 @@ def main(
             replace(MAPPING_FINAL, epochs=epochs, learning_rate=lr),
             SomePairs(pairs, twice),
             machine=Machine(workers=1),
-            looks=look_points(pairs.controls, PORTRAIT)[twice],
+            looks=many_look_points(pairs.controls, PORTRAIT)[twice],
             weights=weights[twice],
             checkpoint=out.with_suffix(".checkpoint"),
             start=start_of(before, pairs, seed).state_dict(),
