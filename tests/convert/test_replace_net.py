@@ -138,8 +138,8 @@ def test_graphs_are_made_anew(real_pack: str, tmp_path: Path) -> None:
     [
         ("single_stage", ["measure_people", "two_stage_report --write"]),
         ("motion", ["measure_people", "tools.train.direct", "two_stage_report --write"]),
-        ("mapping", ["tools.train.direct", "two_stage_report --write"]),
-        ("direct", ["two_stage_report --write"]),
+        ("mapping", ["measure_people", "tools.train.direct", "two_stage_report --write"]),
+        ("direct", ["measure_people", "two_stage_report --write"]),
     ],
 )
 def test_what_is_to_be_done_after_it_is_said(two_stage: packs.Pack, net: str, says: list[str]) -> None:

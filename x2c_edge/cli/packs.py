@@ -139,8 +139,7 @@ def replace_net(
 
     made = replaced(packs.open_pack(pack), net, source, out)
     typer.echo(f"{made.name}: {made.path}")
-    if net in ("single_stage", "motion"):
-        typer.echo(f"measure people with it: python -m tools.train.measure_people --pack {made.path}")
+    typer.echo(f"measure people with it: python -m tools.train.measure_people --pack {made.path}")
     if "direct" in made.nets and net in _taught_by(made):
         typer.echo(
             f"its direct gear learnt from the former {net}: python -m tools.train.direct --pack {made.path}"
