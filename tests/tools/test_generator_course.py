@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 from tools.dataset import face_dataset as data
 from tools.dataset.robot_pairs import pictures_of
 from tools.train import generator_course as course
+from tools.train.people_motions import MOST_LOST, lost_of, most
 from x2c_edge import packs
 from x2c_edge.controls import NEUTRAL
 from x2c_edge.robot.face import PORTRAIT, AmecaFace
@@ -22,6 +23,20 @@ def test_the_renderer_s_pictures_are_in_the_order_of_the_controls(monkeypatch: p
     made = pictures_of(values, 64, workers=2)
     face = AmecaFace(64, PORTRAIT)
     np.testing.assert_array_equal(made, np.stack([face.render(v) for v in values]))
+
+
+def test_what_is_lost_more_than_other_controls_is_louder():
+    rng = np.random.default_rng(5)
+    meant = rng.normal(0, 1, (16, 30))
+    read = meant + 0.1
+    jaw = course.INDEX["Jaw Yaw"]
+    read[:, jaw] += 0.1
+    lost = lost_of(read, meant, rng.normal(0, 1, (4000, 30)))
+    assert lost[jaw] == pytest.approx(2.0, rel=0.1)
+    np.testing.assert_allclose(np.delete(lost, jaw), 1.0, atol=0.1)
+    assert most(lost).startswith("Jaw Yaw 2.")
+    read[:, jaw] += 9.0
+    assert lost_of(read, meant, meant).max() == MOST_LOST
 
 
 @pytest.mark.slow

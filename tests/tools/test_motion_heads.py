@@ -74,7 +74,8 @@ def test_gains_make_up_for_what_is_said_too_quietly():
     said[:, INDEX["Nose Wrinkle"]] *= 0.2  # more than is ever made good
     said[:, INDEX["Jaw Pitch"]] *= 2.0  # never made quieter
     gain = heads.gains(said, labels)
-    assert gain[INDEX["Jaw Yaw"]] == pytest.approx(1 / 0.75, rel=1e-6)
+    assert gain[INDEX["Jaw Yaw"]] == pytest.approx(2 / 0.75, rel=1e-6)  # twice as loud as the labels
     assert gain[INDEX["Nose Wrinkle"]] == heads.MOST_GAIN
     others = np.delete(gain, [INDEX["Jaw Yaw"], INDEX["Nose Wrinkle"]])
     np.testing.assert_allclose(others, 1.0)
+    np.testing.assert_allclose(heads.gains(said * gain, labels)[INDEX["Jaw Yaw"]], 1.0)  # once is enough

@@ -6,8 +6,8 @@
 ``transfer`` taught G to draw poses; what people do is mostly smaller. Here it goes on with what W makes of
 the motions that M sees in human crops. The wanted picture is the renderer's, and what the pack's mapping
 network reads in the drawn one counts in units of what people do, so that a jaw that goes sideways by a fifth
-of a pixel is drawn as well as one that drops. All other nets stay as they are. Stages, each with its files in
---work, so that a stopped run goes on.
+of a pixel is drawn as well as one that drops, and a control that is lost more than others counts up to three
+times. All other nets stay as they are. Stages, each with its files in --work, so that a stopped run goes on.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tools.evaluate.tables import load_mapping
 from tools.train.checkpoint import Part, keep, kept_array, restored, say
 from tools.train.default_pack import watcher
 from tools.train.one_net import write_with
-from tools.train.people_motions import PeopleMotions, Row, Values, kept_shards
+from tools.train.people_motions import PeopleMotions, Row, Values, kept_shards, lost_of, most
 from tools.train.single_stage import average_into
 from tools.train.training_step import laid_out, mixed_precision
 from tools.train.transfer import SIZE, Parts, difference, picture_tensor, picture_weight
@@ -79,13 +79,18 @@ def main(
         net = engine_nets.opened(spec.arch, spec.config, spec.file)
         assert isinstance(net, Generator)
         reads = watcher(loaded[0])
-        spread = np.maximum(people.meant(people.heads["train"]).std(0), LEAST_SPREAD)
-        say(f"before: {judged(net, reads, check)}")
+        usual = people.meant(people.heads["train"])
+        grey, found = seen(net, reads, check)
+        lost = lost_of(found, check.values, usual)
+        say(f"before: {in_words(grey, found, check)}; most lost: {most(lost)}")
+        spread = np.maximum(usual.std(0), LEAST_SPREAD) / lost
         made = trained(
             net, reads, lessons, check, spread, Course(steps, lr, seed), people.work / "generator.state"
         )
-        command = f"python -m tools.train.generator_course --motions {motions} --steps {steps} --seed {seed}"
-        write_with(out, opened, "generator", "generator", made, command)
+        options = f"--motions {motions} --steps {steps} --lr {lr:g} --seed {seed}"
+        write_with(
+            out, opened, "generator", "generator", made, f"python -m tools.train.generator_course {options}"
+        )
 
 
 @dataclass(frozen=True)
@@ -167,12 +172,12 @@ def trained(
             left = (time.monotonic() - begun) / (step - first) * (steps - step) / 60
             say(f"step {step}/{steps} picture {running[0]:.4f} read {running[1]:.4f}, {left:.0f} min left")
         if step % (4 * SAY_EVERY) == 0 or step == steps:
-            say(judged(average, reads, check))
+            say(in_words(*seen(average, reads, check), check))
     return average.eval().requires_grad_(False)
 
 
-def judged(net: Generator, reads: Reads, check: Lessons) -> str:
-    """How far pictures are from the renderer's, and what is read in them from what was meant."""
+def seen(net: Generator, reads: Reads, check: Lessons) -> tuple[float, Values]:
+    """How many grey levels pictures are from the renderer's, and what is read in them (N, 30)."""
     grey, found = [], []
     with torch.inference_mode():
         for start in range(0, len(check.values), BATCH):
@@ -181,10 +186,15 @@ def judged(net: Generator, reads: Reads, check: Lessons) -> str:
             made = net(moved).float().clamp(0, 1)
             grey.append(255 * (made - wanted).abs().mean((1, 2, 3)))
             found.append(reads(made))
-    apart = np.abs(torch.cat(found).double().numpy() - check.values)
+    return float(torch.cat(grey).mean()), torch.cat(found).double().numpy()
+
+
+def in_words(grey: float, found: Values, check: Lessons) -> str:
+    """The same in words."""
+    apart = np.abs(found - check.values)
     jaw = INDEX["Jaw Yaw"]
     return (
-        f"{torch.cat(grey).mean():.2f} grey levels from the renderer; {apart.mean():.4f} read from meant, "
+        f"{grey:.2f} grey levels from the renderer; {apart.mean():.4f} read from meant, "
         f"jaw yaw {apart[:, jaw].mean():.4f}, people's spread {check.values[:, jaw].std():.4f}"
     )
 

@@ -18,11 +18,11 @@ from tools.dataset import face_dataset as data
 from tools.dataset.pair_shards import written_beside
 from tools.dataset.robot_motion import controls_of, head_angles, posed
 from tools.train.checkpoint import kept_array, say
-from x2c_edge import packs
+from x2c_edge import packs, retarget
 from x2c_edge.backends.base import Backend
 from x2c_edge.backends.cpu_engine import CpuEngine
 from x2c_edge.backends.torch_backend import TorchBackend
-from x2c_edge.controls import NEUTRAL
+from x2c_edge.controls import NAMES, NEUTRAL
 from x2c_edge.convert.cpu_graphs import graphs_of
 from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import FaceCrop, Frame
@@ -37,6 +37,7 @@ Values = NDArray[np.float64]
 SHARD = 500  # motions in a file
 JITTER = data.Jitter(scale=0.06, rotation_deg=0.0, shift=0.03)  # what a follower gets wrong
 MIXED = 0.6  # share of the motions that are mixtures
+MOST_LOST = 3.0  # times, an error of a control that is lost more than others
 
 
 @dataclass(frozen=True)
@@ -176,3 +177,17 @@ def meant(rows: Row, pack: packs.Pack, rest: Reference) -> Values:
     return posed(
         controls_of(motion.exp - rest.motion.exp), head_angles(motion.rotation @ rest.motion.rotation.T)
     )
+
+
+def lost_of(read: Values, meant: Values, of_people: Values) -> NDArray[np.float32]:
+    """(30,): how many times as much of each control as usual is lost between what is meant (N, 30) and what
+    is read of it (N, 30), beside how much people do it (M, 30); from 1 to MOST_LOST."""
+    share = np.abs(read - meant).mean(0) / np.maximum(of_people.std(0), 1e-6)
+    usual = np.median(share[list(retarget.FACE_CONTROLS)])
+    return np.clip(share / usual, 1.0, MOST_LOST).astype(np.float32)
+
+
+def most(lost: NDArray[np.float32]) -> str:
+    """The five controls that are lost most, in words."""
+    worst = np.argsort(-lost, kind="stable")[:5]
+    return ", ".join(f"{NAMES[i]} {lost[i]:.1f}" for i in worst)
