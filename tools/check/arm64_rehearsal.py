@@ -4,6 +4,7 @@
     .venv/bin/pip install uv
     sudo nice .venv/bin/python -m tools.check.arm64_rehearsal            # again: goes on where it stopped
     sudo nice .venv/bin/python -m tools.check.arm64_rehearsal --part links --part safety
+    sudo nice .venv/bin/python -m tools.check.arm64_rehearsal --at-once 2 --file tests/e2e/test_run.py
 
 qemu must be 8 or newer (Debian 12 has 10 in bookworm-backports): 7.2 dies while ONNX Runtime or PyTorch
 is loaded.
@@ -223,8 +224,16 @@ def files_of(part: str) -> list[str]:
     return sorted(str(path.relative_to(HERE / "main")) for path in found)
 
 
-def test_part(name: str, files: list[str], commit: str) -> Iterator[tuple[str, File]]:
-    """What each test file of a part gave, as soon as it is through; ends early when the time is up."""
+def part_of(file: str) -> str:
+    """The part that a test file belongs to. UserError for none."""
+    for name in PARTS:
+        if file in files_of(name):
+            return name
+    raise UserError(f"arm64 rehearsal: no test file {file}; give it as git does: tests/FOLDER/test_NAME.py")
+
+
+def test_part(name: str, limit_s: float, files: list[str], commit: str) -> Iterator[tuple[str, File]]:
+    """What each of the test files gave, as soon as it is through; ends early when the time is up."""
     # -v: a line for each test, from which this is read. The profile ci is Hypothesis's own and allows an
     # example more than 200 ms.
     command = [
@@ -243,7 +252,7 @@ def test_part(name: str, files: list[str], commit: str) -> Iterator[tuple[str, F
         minutes, start = (time.monotonic() - start) / 60, time.monotonic()
         return {"given": dict(given), "minutes": round(minutes, 1), "commit": commit}
 
-    with (HERE / "logs" / f"{name}.txt").open("w") as log, emulated(command, PARTS[name] * 60) as process:
+    with (HERE / "logs" / f"{name}.txt").open("w") as log, emulated(command, limit_s) as process:
         assert process.stdout is not None
         for line in process.stdout:
             log.write(line)
@@ -289,7 +298,8 @@ def write_report(state: dict[str, File]) -> None:
 
 def main(
     part: list[str] = typer.Option([], help=f"Only this part: {', '.join(PARTS)}."),
-    at_once: int = typer.Option(1, help="Parts that run at the same time; each needs a processor to itself."),
+    file: list[str] = typer.Option([], help="Only this test file; each has a process of its own."),
+    at_once: int = typer.Option(1, help="Parts (files) that run at the same time; each needs a processor."),
 ) -> None:
     with user_errors():
         if os.geteuid():
@@ -303,19 +313,21 @@ def main(
         kept, lock = HERE / "state.json", Lock()
         state: dict[str, File] = json.loads(kept.read_text()) if kept.exists() else {}
 
-        def rehearse(name: str) -> None:
-            files = [file for file in files_of(name) if file not in state or not green(state[file])]
-            for file, gave in test_part(name, files, commit) if files else []:
+        def rehearse(name: str, limit_s: float, asked: list[str]) -> None:
+            files = [one for one in asked if one not in state or not green(state[one])]
+            for one, gave in test_part(name, limit_s, files, commit) if files else []:
                 with lock:
-                    state[file] = gave
-                    print(f"{file:60s} {gave['given']} ({gave['minutes']} min)", flush=True)
+                    state[one] = gave
+                    print(f"{one:60s} {gave['given']} ({gave['minutes']} min)", flush=True)
                     kept.write_text(json.dumps(state, indent=1))
                     write_report(state)
 
+        jobs = [(Path(one).stem, PARTS[part_of(one)] * 60, [one]) for one in file]
+        jobs = jobs or [(name, PARTS[name] * 60, files_of(name)) for name in part or PARTS]
         with ThreadPoolExecutor(at_once) as pool:
-            list(pool.map(rehearse, part or PARTS))
-        asked = [file for name in part or PARTS for file in files_of(name)]
-        raise typer.Exit(int(not all(file in state and green(state[file]) for file in asked)))
+            list(pool.map(lambda job: rehearse(*job), jobs))
+        asked = [one for _, _, files in jobs for one in files]
+        raise typer.Exit(int(not all(one in state and green(state[one]) for one in asked)))
 
 
 if __name__ == "__main__":
