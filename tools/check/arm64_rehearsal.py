@@ -322,8 +322,9 @@ def main(
                     kept.write_text(json.dumps(state, indent=1))
                     write_report(state)
 
-        jobs = [(Path(one).stem, PARTS[part_of(one)] * 60, [one]) for one in file]
-        jobs = jobs or [(name, PARTS[name] * 60, files_of(name)) for name in part or PARTS]
+        parts = part or ([] if file else PARTS)
+        jobs = [(name, PARTS[name] * 60, files_of(name)) for name in parts]
+        jobs += [(one.replace("/", "-"), PARTS[part_of(one)] * 60, [one]) for one in file]
         with ThreadPoolExecutor(at_once) as pool:
             list(pool.map(lambda job: rehearse(*job), jobs))
         asked = [one for _, _, files in jobs for one in files]

@@ -36,7 +36,7 @@ from tools.train import motion as train_motion
 from tools.train import single_stage as train_single_stage
 from tools.train import transfer as train_transfer
 from tools.train.checkpoint import kept_array, say
-from tools.train.look_points import look_points
+from tools.train.look_points import many_look_points
 from tools.train.mapping_file import load_trained, save_trained
 from tools.train.mapping_pictures import ArrayPairs, in_memory, normalised
 from tools.train.mapping_recipe import Recipe
@@ -108,7 +108,7 @@ def mapping_stage(
             recipe,
             pairs,
             machine=Machine(workers=1),
-            looks=look_points(pairs.controls, PORTRAIT),
+            looks=many_look_points(pairs.controls, PORTRAIT),
             checkpoint=file.with_suffix(".checkpoint"),
             start=start.net.state_dict() if start else None,
             say=say,
