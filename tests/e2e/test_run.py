@@ -91,7 +91,17 @@ def test_a_saved_reference_follows_from_the_first_frame(fast_run: Path, edge: Ru
         "--link", "jsonl:out.jsonl", "--duration", "1",
     )  # fmt: skip
     assert done.returncode == 0
+    assert "other nets" not in done.stderr
     assert read(tmp_path / "out.jsonl")[0]["frame_seq"] == 0
+
+
+def test_a_reference_of_other_nets_is_told(fast_run: Path, edge: Run, tmp_path: Path) -> None:
+    saved = json.loads((fast_run / "me.json").read_text())
+    (tmp_path / "old.json").write_text(json.dumps(saved | {"eyes": "0123456789abcdef"}))
+    done = edge("run", "--input", clip("d18"), "--fast", "--reference", "old.json", "--duration", "0.2")
+    assert done.returncode == 0
+    (told,) = (line for line in done.stderr.splitlines() if "other nets" in line)
+    assert told.startswith("reference old.json: ")
 
 
 def test_mirror_swaps_the_sides(fast_run: Path, edge: Run, tmp_path: Path) -> None:

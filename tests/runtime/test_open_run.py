@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from x2c_edge.controls import INDEX
+from x2c_edge.controls import INDEX, NEUTRAL
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.pipelines.reference import Reference
 from x2c_edge.runtime.open_run import open_run
@@ -100,6 +100,17 @@ def test_the_reference_is_saved_and_used_again(settings, tmp_path: Path):
     again = open_run(settings(calibration={"reference": path}), Outputs(fast=True, max_frames=3))
     again.run()
     assert again.supervisor.counters.entries["FOLLOWING"] == 1  # at once
+    assert again.caution == ""
+
+
+@pytest.mark.parametrize(("eyes", "told"), [("0123456789abcdef", True), ("", False)])
+def test_a_reference_that_other_nets_took_is_used_and_told(settings, tmp_path: Path, eyes: str, told: bool):
+    path = tmp_path / "driver.json"
+    Reference(NEUTRAL, np.eye(3), eyes=eyes).save(path)
+    with open_run(settings(calibration={"reference": path}), Outputs(fast=True, max_frames=3)) as run:
+        assert bool(run.caution) is told
+        assert not told or f"reference {path}: taken with other nets than pack" in run.caution
+        assert run.eyes.has_reference
 
 
 def test_a_snapshot_says_what_the_run_did(settings):

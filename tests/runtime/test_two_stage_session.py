@@ -15,7 +15,7 @@ from x2c_edge.backends.open import open_backend
 from x2c_edge.cli.main import app
 from x2c_edge.errors import BadArgumentError, UserError
 from x2c_edge.pipelines.reference import Reference
-from x2c_edge.runtime.gears import gears_of
+from x2c_edge.runtime.gears import gears_in_words, gears_of
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,8 @@ def test_auto_leaves_out_a_gear_that_is_not_worth_its_time(pack, two_stage, sing
     measured = replace(packs.open_pack(str(pack)), accuracy=stated)
     assert gears_of(measured, "auto") == gears
     assert gears_of(measured, "two-stage") == ("two-stage",)
+    asked_for = "" if "two-stage" in gears else "; on request two-stage"
+    assert gears_in_words(measured) == ", ".join(gears) + asked_for
 
 
 def test_direct_stands_between_and_goes_by_its_accuracy(pack):

@@ -17,29 +17,31 @@ Name = Annotated[str, typer.Argument(metavar="NAME|PATH")]
 
 @app.command("list")
 def list_packs() -> None:
-    """Every pack that --pack can name."""
+    """Every pack that --pack can name, and its pipelines: those that auto uses, then others."""
     from x2c_edge import packs
     from x2c_edge.errors import UserError
+    from x2c_edge.runtime.gears import gears_in_words
 
-    def pipeline(path: Path) -> str:
+    def gears(path: Path) -> str:
         try:
-            return packs.read_manifest(path).pipeline
+            return gears_in_words(packs.read_manifest(path))
         except UserError as error:
             return f"damaged: {error}"
 
     for path in packs.installed():
-        typer.echo(f"{path.name:16s} {pipeline(path):14s} {path}")
+        typer.echo(f"{path.name:16s} {gears(path):44s} {path}")
 
 
 @app.command()
 def show(name: Name = "default") -> None:
     """What a pack is, how it was trained and how good it is."""
     from x2c_edge import packs
+    from x2c_edge.runtime.gears import gears_in_words
 
     pack = packs.read_manifest(packs.find(name))
     typer.echo(f"{pack.name}: {pack.description}")
     typer.echo(f"  path        {pack.path}")
-    typer.echo(f"  pipeline    {pack.pipeline}")
+    typer.echo(f"  pipelines   {gears_in_words(pack)}")
     typer.echo(f"  licence     {pack.licence}")
     typer.echo(f"  trained by  {pack.trained_by}")
     typer.echo(f"  digest      {pack.digest}")

@@ -73,6 +73,8 @@ def run(
     opened = open_run(settings, outputs, panel.update)
     panel.keys = keys_of(opened)
     show_address(opened)
+    if opened.caution:
+        print(opened.caution, file=sys.stderr)
     with panel, doors(opened):
         try:
             opened.run()

@@ -24,11 +24,13 @@ class Reference:
     """A face at rest. values: (30,) absolute controls; rotation: (3, 3) head to camera.
 
     motion: what the two-stage pipeline refers to; None if the single-stage pipeline took it.
+    eyes: the ``Pack.eyes`` that saw it; empty when that is not known.
     """
 
     values: Array
     rotation: Array
     motion: FaceMotion | None = None
+    eyes: str = ""
 
     def save(self, path: Path) -> None:
         """Write as JSON, whole or not at all."""
@@ -39,6 +41,8 @@ class Reference:
         }
         if self.motion is not None:
             data["motion"] = self.motion.to_json()
+        if self.eyes:
+            data["eyes"] = self.eyes
         write_whole(path, json.dumps(data, indent=1).encode())
 
     @staticmethod
@@ -48,6 +52,7 @@ class Reference:
             values = np.array([float(data["controls"][name]) for name in NAMES])
             rotation = np.array(data["rotation"], dtype=np.float64)
             motion = FaceMotion.from_json(data["motion"]) if "motion" in data else None
+            eyes = str(data.get("eyes", ""))
         except OSError as error:
             raise NotFoundError(f"reference {path}: {error.strerror}") from None
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -57,7 +62,7 @@ class Reference:
         damaged = _damage(values, rotation)
         if damaged:
             raise BadArgumentError(f"reference {path}: {damaged}; calibrate again")
-        return Reference(values, rotation, motion)
+        return Reference(values, rotation, motion, eyes)
 
 
 _BEYOND: Final = 1.0  # parts of a control's range that a measured face may lie outside of it

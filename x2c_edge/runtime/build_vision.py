@@ -25,13 +25,15 @@ from x2c_edge.runtime.vision import Vision
 class Chosen:
     """What the settings name, read and found to fit together; no device and no link was opened for it.
 
-    reference: a saved neutral, if one is given. gears: most accurate first.
+    reference: a saved neutral, if one is given. gears: most accurate first. caution: what fits together but
+    may not be meant; empty if nothing.
     """
 
     reference: Reference | None
     pack: Pack
     people: People
     gears: tuple[str, ...]
+    caution: str = ""
 
 
 def choose(settings: Settings) -> Chosen:
@@ -40,7 +42,13 @@ def choose(settings: Settings) -> Chosen:
     reference = Reference.load(saved) if saved else None
     pack = open_pack(run.pack)
     engines_for(run.backend, pack)
-    return Chosen(reference, pack, people_of(pack), gears_of(pack, run.pipeline))
+    caution = ""
+    if reference is not None and reference.eyes not in ("", pack.eyes):
+        caution = (
+            f"reference {saved}: taken with other nets than pack '{pack.name}' has now; "
+            "take it again with --save-reference"
+        )
+    return Chosen(reference, pack, people_of(pack), gears_of(pack, run.pipeline), caution)
 
 
 def open_device(settings: Settings, pack: Pack, *, per_step: bool = False) -> Backend:

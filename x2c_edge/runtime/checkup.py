@@ -14,6 +14,7 @@ from x2c_edge import _kernels, packs, processor
 from x2c_edge.backends.cpu_engine import PROVIDED, onnxruntime
 from x2c_edge.errors import NotFoundError, UserError
 from x2c_edge.runtime.finding import Finding
+from x2c_edge.runtime.gears import gears_in_words
 from x2c_edge.runtime.gpu_checkup import gpu_checkup
 
 
@@ -37,7 +38,7 @@ def _pack() -> Finding:
         return Finding(
             "default pack", False, str(error), "pip install --force-reinstall x2c-edge", needed=True
         )
-    return Finding("default pack", True, f"{pack.pipeline}, {pack.path}", needed=True)
+    return Finding("default pack", True, f"{pack.path}: {gears_in_words(pack)}", needed=True)
 
 
 def _nets() -> Finding:

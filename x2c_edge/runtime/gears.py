@@ -27,7 +27,7 @@ def gears_of(pack: Pack, pipeline: str) -> tuple[str, ...]:
     that does. A pack that states nothing at all has all its gears, dearest first.
     NotFoundError for a pipeline that the pack does not have.
     """
-    available = [name for name, net in PIPELINE_NETS if net in pack.nets]
+    available = _available(pack)
     if pipeline == "auto":
         stated = {name: _stated_accuracy(pack, name) for name in available}
         return tuple(
@@ -40,6 +40,17 @@ def gears_of(pack: Pack, pipeline: str) -> tuple[str, ...]:
             f"pack '{pack.name}' has no {pipeline} pipeline; it has {', '.join(available) or 'none'}"
         )
     return (pipeline,)
+
+
+def gears_in_words(pack: Pack) -> str:
+    """What ``auto`` runs, and what has to be asked for: "direct, single-stage; on request two-stage"."""
+    automatic = gears_of(pack, "auto")
+    others = [name for name in _available(pack) if name not in automatic]
+    return (", ".join(automatic) or "none") + (f"; on request {', '.join(others)}" if others else "")
+
+
+def _available(pack: Pack) -> list[str]:
+    return [name for name, net in PIPELINE_NETS if net in pack.nets]
 
 
 def _stated_accuracy(pack: Pack, gear: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from x2c_edge.capture.base import Source
 from x2c_edge.capture.images import Images
@@ -49,7 +50,7 @@ def open_run(
 
         def after() -> NotFoundError | None:
             if outputs.save_reference is not None and vision.reference is not None:
-                vision.reference.save(outputs.save_reference)
+                replace(vision.reference, eyes=chosen.pack.eyes).save(outputs.save_reference)
             return _no_face(played, vision) if settings.capture.input is not None else None
 
         kind = Kind(
@@ -65,6 +66,7 @@ def open_run(
             },
             recalibrate=vision.recalibrate,
             retune=vision.retune,
+            caution=chosen.caution,
             after=after,
         )
         return Run(begun, kind, on_snapshot)

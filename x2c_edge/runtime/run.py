@@ -65,6 +65,7 @@ class Kind:
     facts: for the recording, besides what every run knows.
     recalibrate, retune, player: what the operator and the page may ask of eyes and source.
     page_facts: for the page, besides the snapshot.
+    caution: what the user should be told before it begins; empty for nothing.
     after: called when the loop has ended; keeps what is to be kept, and returns why a run that nobody stopped
     was in vain.
     """
@@ -79,6 +80,7 @@ class Kind:
     retune: Retune | None = None
     player: Player | None = None
     page_facts: Callable[[], dict[str, Any]] = dict
+    caution: str = ""
     after: Callable[[], UserError | None] = lambda: None
 
 
@@ -139,6 +141,11 @@ class Run:
     def facts(self) -> dict[str, str]:
         """What this kind of run is made with: pack, device."""
         return self._kind.facts
+
+    @property
+    def caution(self) -> str:
+        """What the user should be told before it begins; empty for nothing."""
+        return self._kind.caution
 
     def stop(self) -> None:
         """Ease to neutral, then end ``run``."""
