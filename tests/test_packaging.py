@@ -81,4 +81,5 @@ def test_the_image_copies_what_is_there_and_asks_for_extras_that_exist():
     extras = re.findall(r"'\.\[([a-z,]+)\]'", text)[0].split(",")
     known = re.findall(r"^([a-z]+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert set(extras) <= set(known)
+    assert {"torch", "tensorrt"} <= set(extras)  # the page's next command is build-engines
     assert (ROOT / "constraints" / re.findall(r"^ARG CONSTRAINTS=(\S+)$", text, re.MULTILINE)[0]).exists()

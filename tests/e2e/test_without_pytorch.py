@@ -54,6 +54,7 @@ def test_doctor_is_content():
     ("arguments", "fix"),
     [
         (("packs", "import", "x.pth", "--robot-image", "x.png", "--name", "x"), "'x2c-edge[torch]'"),
+        (("packs", "replace-net", "default", "mapping", "x.json"), "'x2c-edge[torch,onnx]'"),
         (("build-engines", "--target", "cpu"), "'x2c-edge[torch,onnx]'"),
         (("run", "--backend", "torch", "--input", "x.mp4"), "'x2c-edge[torch]'"),
     ],

@@ -4,7 +4,7 @@
 
 What comes after them has commands of its own: motion_heads, mapping_course, generator_course, direct
 (docs/training.md).
-About two and a half hours on two cores, 80 minutes more with the single-stage net; the CPU only.
+About four hours on two cores, 50 minutes more without --tracker; the CPU only.
 Each part is a stage with a file of its own in --work; a stage whose file is there is not trained again, so a
 run that was stopped goes on with the next one. The parts and their reasons: single_stage (the tracker
 and lower gear), motion (M), transfer (stitching, F, W, G), mapping_training (the mapping
@@ -126,7 +126,7 @@ def read_error(trained: Trained, pictures: np.ndarray, values: np.ndarray) -> fl
 def main(
     out: Path = typer.Option(Path("engines/default"), help="the pack folder to write"),
     work: Path = typer.Option(Path("build/default_pack"), help="folder for the stages' files"),
-    tracker: str = typer.Option("", help="pack whose single-stage net is kept; '' trains one (82 minutes)"),
+    tracker: str = typer.Option("", help="pack whose single-stage net is kept; '' distils one (50 minutes)"),
     seed: int = 1,
     threads: int = typer.Option(2, help="CPU threads"),
     folder: Path = typer.Option(data.default_folder(), help="the real-face set"),

@@ -134,9 +134,9 @@ def replace_net(
 ) -> None:
     """Put a newly trained net into a pack, with its hash and accuracy."""
     from x2c_edge import packs
-    from x2c_edge.convert.requirements import require_importer
+    from x2c_edge.convert.requirements import require_graph_maker
 
-    require_importer()
+    require_graph_maker()
     from x2c_edge.convert.replace_net import replace_net as replaced
 
     made = replaced(packs.open_pack(pack), net, source, out)

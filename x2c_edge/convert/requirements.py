@@ -19,6 +19,11 @@ def require_importer() -> None:
     _require("packs import", ("torch", "tomli_w"), "torch")
 
 
+def require_graph_maker() -> None:
+    """The same for ``packs replace-net``, which also makes the CPU engine's graphs."""
+    _require("packs replace-net", ("torch", "tomli_w", "onnx"), "torch,onnx")
+
+
 def _require(what: str, needed: tuple[str, ...], extras: str) -> None:
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
