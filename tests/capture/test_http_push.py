@@ -88,6 +88,23 @@ def test_late_pictures_are_dropped_and_a_new_start_is_not(source: Source, port: 
     assert source.read(5) is not None
 
 
+def test_a_phone_that_starts_anew_is_heard_again_soon(source: Source, port: int) -> None:
+    assert post(port, jpeg(40), X_Frame_Seq="500")[0] == 200
+    assert source.read(5) is not None
+    time.sleep(1.1)
+    for number in (0, 1):
+        assert post(port, jpeg(90), X_Frame_Seq=str(number))[0] == 200
+        assert source.read(5) is not None
+        time.sleep(0.02)
+
+
+def test_one_number_for_all_pictures_is_none(source: Source, port: int) -> None:
+    for _ in range(3):
+        time.sleep(0.02)
+        assert post(port, jpeg(40), X_Frame_Seq="0")[0] == 200
+        assert source.read(5) is not None
+
+
 def test_the_banner_and_refusals(source: Source, port: int) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("GET", "/")

@@ -19,6 +19,17 @@ print("pressed" if pressed.is_set() else "nothing", flush=True)
 """
 
 
+# As a shell does it with "&"; WUNTRACED also reports a child that was stopped.
+BACKGROUND = f"""
+import os, sys
+child = os.fork()
+if child == 0:
+    os.setpgid(0, 0)
+    os.execv(sys.executable, [sys.executable, "-c", {PROGRAM.replace("wait(20)", "wait(1)")!r}])
+print("status", os.waitpid(child, os.WUNTRACED)[1], flush=True)
+"""
+
+
 def read_until(master: int, word: bytes) -> bytes:
     seen = b""
     deadline = time.monotonic() + 30
@@ -35,6 +46,17 @@ def test_a_key_is_seen_at_once_and_others_are_not() -> None:
     assert b"ready" in read_until(master, b"ready")
     os.write(master, b"xn")
     assert b"pressed" in read_until(master, b"pressed")
+    os.waitpid(child, 0)
+    os.close(master)
+
+
+def test_in_the_background_of_a_terminal_it_is_not_stopped() -> None:
+    child, master = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-c", BACKGROUND])
+    said = read_until(master, b"status")
+    assert b"nothing" in said
+    assert b"status 0" in said + read_until(master, b"status 0")
     os.waitpid(child, 0)
     os.close(master)
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import re
 from dataclasses import replace
 
@@ -118,6 +120,22 @@ def test_a_terminal_that_has_gone_is_no_error():
         stream.gone = True
         shown.update(GOOD)
         shown.finish(GOOD)
+
+
+@pytest.mark.parametrize("place", ["a full disk", "a reader that has gone"])
+def test_lines_that_nobody_takes_are_no_error(place):
+    if place == "a full disk":
+        stream = open("/dev/full", "w")  # noqa: SIM115
+    else:
+        reader, writer = os.pipe()
+        os.close(reader)
+        stream = open(writer, "w")  # noqa: SIM115
+    shown = panel_for(stream)
+    for _ in range(2):
+        shown.update(replace(GOOD, elapsed_s=0.0))
+        shown.finish(GOOD)
+    with contextlib.suppress(OSError):  # what it could not write is still in its buffer
+        stream.close()
 
 
 def test_panel_shows_trouble():

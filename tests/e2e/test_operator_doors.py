@@ -116,7 +116,7 @@ def test_a_stop_is_on_every_wire_within_two_ticks_and_stays(live: Live, door: st
         if run.state() != "FOLLOWING":
             run.press("r")
             run.wait_for("FOLLOWING")
-        until_every_robot_hears(live.peers)
+        until_every_robot_follows(run, live.peers)
         live.pressed_ns = time.monotonic_ns()
         STOPS[door](live)
         run.wait_for("RETURNING")
@@ -176,6 +176,21 @@ def until_home(run: JsonlRun) -> None:
     while np.abs(values_of(run.lines()[-1]) - NEUTRAL).max() > 1e-6:
         assert time.monotonic() < until
         time.sleep(0.1)
+
+
+def until_every_robot_follows(run: JsonlRun, peers: list[Peer]) -> None:
+    """Whoever comes late is told neutral until all have eased there, and then starts with them."""
+    until = time.monotonic() + LATE_S
+    while True:
+        until_every_robot_hears(peers)
+        poses = np.array([values_of(line) for line in run.lines()[-60:]])
+        last = [peer.arrived()[-1].values for peer in peers]
+        away = [np.abs((poses - values) / (SAFE_HIGH - SAFE_LOW)).max(axis=1).min() for values in last]
+        rests = [np.abs(values - NEUTRAL).max() < 1e-3 for values in (*last, poses[-1])]
+        if run.state() == "FOLLOWING" and not any(rests) and max(away) < 1e-3:
+            return
+        assert time.monotonic() < until, (run.state(), away, rests)
+        time.sleep(0.05)
 
 
 def until_every_robot_hears(peers: list[Peer]) -> None:
@@ -245,8 +260,7 @@ def test_the_python_api_stops_every_robot(live: Live, monkeypatch: pytest.Monkey
     tries = []
     try:
         for _ in range(5):
-            run.wait_for("FOLLOWING")
-            until_every_robot_hears(live.peers)
+            until_every_robot_follows(run, live.peers)
             pressed_ns = time.monotonic_ns()
             driven.operator.stop()
             run.wait_for("RETURNING")

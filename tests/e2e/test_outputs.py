@@ -136,3 +136,14 @@ def test_a_full_standard_output_is_one_line() -> None:
         )
     assert done.returncode == 3
     assert last_line(done).startswith("x2c-edge: standard output cannot be written")
+
+
+def test_a_full_standard_error_changes_nothing(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*EDGE, "run", "--input", clip("d18"), "--fast", "--duration", "0.3",
+             "--link", "jsonl:out.jsonl"],
+            cwd=tmp_path, stderr=full, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0
+    assert json.loads((tmp_path / "out.jsonl").read_text().splitlines()[-1])["state"] == "STOPPED"

@@ -207,6 +207,8 @@ def test_whoever_goes_lets_go(page: Page) -> None:
         b"\x00\xff",
         "x" * 5000,
         '{"undo": 1}',
+        '{"do": "stop", "x": "' + "é" * 2000 + '"}',
+        '{"do": "play", "x": [' + "1e15," * 800 + "0]}",
     ],
     ids=lambda r: repr(r[:12]),
 )
@@ -216,6 +218,23 @@ def test_rubbish_ends_the_viewer_that_sent_it_and_nothing_else(page: Page, rubbi
     bad.send(rubbish)
     until_the_end(bad)
     good.send(json.dumps({"do": "stop"}))
+    page.until(lambda: any(word["do"] == "stop" for word in page.words))
+
+
+def test_a_word_that_is_not_understood_does_not_end_the_page(page: Page) -> None:
+    page.get("/")
+    heard, asked = page.link._ask, []
+
+    def fail_once(word: dict[str, Any]) -> None:
+        asked.append(word)
+        if len(asked) == 1:
+            raise OverflowError("cannot convert float infinity to integer")
+        heard(word)
+
+    page.link._ask = fail_once
+    operator = page.view(TOKEN)
+    operator.send(json.dumps({"do": "play", "step": 1}))
+    operator.send(json.dumps({"do": "stop"}))
     page.until(lambda: any(word["do"] == "stop" for word in page.words))
 
 

@@ -105,6 +105,27 @@ def test_a_sudden_load_is_answered_within_a_second(plan_ms: int) -> None:
     assert now - start < 1000 * MS
 
 
+def test_fewer_commands_a_second_than_the_budget_has_room_for_do_not_hold() -> None:
+    g = Governor(("two-stage", "single-stage"), budget_ns=50 * MS, tick_ns=100 * MS)
+    drive(g, 0, 100, plan_ms=20)
+    assert g.gear == "two-stage"
+    drive(g, 10_000 * MS, 3, plan_ms=24)  # 2 + 24 and half of the budget
+    assert g.gear == "single-stage"
+
+
+def test_the_better_gear_is_back_soon_after_a_short_load() -> None:
+    g = governor()
+    now = drive(g, 0, 300, plan_ms=20)
+    now = drive(g, now, 3, plan_ms=60)
+    assert g.gear == "single-stage"
+    while g.gear != "two-stage" and now < 100_000 * MS:
+        now = drive(g, now, 1, plan_ms=5)
+    back = now
+    now = drive(g, now, 300, plan_ms=20)
+    assert g.gear == "two-stage"  # what was slow before is not held against it
+    assert back < 40_000 * MS
+
+
 def test_a_short_wait_for_the_tick_is_time_for_the_plan() -> None:
     g = governor()
     g.wait_ns = 4 * MS

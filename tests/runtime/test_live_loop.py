@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.runtime.conftest import Memory
 from x2c_edge.frames import Flag
 from x2c_edge.pipelines.base import Measurement
 from x2c_edge.pipelines.single_stage import SingleStagePipeline
@@ -147,3 +152,54 @@ def test_the_source_is_closed(parts, face_clip: Path):
     assert str(face_clip) in open_files()
     run_of(parts, max_frames=2).run()
     assert str(face_clip) not in open_files()
+
+
+@pytest.mark.parametrize("first", ["memory:", "jsonl:commands"])
+def test_a_robot_that_comes_late_starts_from_neutral(parts, first: str):
+    parts = parts(paced=True)
+    parts.link.uri = first
+    late = Memory()
+    late.uri, late.state = "memory:late", "opening"
+
+    def come() -> None:
+        late.state = "up"
+
+    timer = threading.Timer(1.0, come)
+    timer.start()
+    of_loop = replace(parts.of_loop(), links=[parts.link, late])
+    LiveLoop(of_loop, Governor(("single-stage",), BUDGET_NS, of_loop.period_ns), BUDGET_NS).run()
+    timer.join()
+    rest = parts.supervisor.rest
+    assert parts.link.states[:4] == ["NEUTRAL", "FOLLOWING", "RETURNING", "FOLLOWING"]
+    moves = [not np.array_equal(command.values, rest) for command in late.commands]
+    begins = moves.index(True)
+    others = [command for command in parts.link.commands if command.seq < late.commands[begins].seq]
+    assert others[-1].state == "FOLLOWING"
+    assert np.array_equal(others[-1].values, rest)  # both start together
+    assert any(not np.array_equal(command.values, rest) for command in others)  # the first one came back
+    steps = [np.abs(after.values - before.values).max() for before, after in pairwise(late.commands)]
+    followed = [command.values for command in parts.link.commands if command.state == "FOLLOWING"]
+    assert max(steps) < 0.5 * max(np.abs(values - rest).max() for values in followed)
+    late.assert_home_and_closed(parts.supervisor)
+
+
+def test_a_signal_in_the_middle_of_the_end_does_not_stop_the_ticks(parts):
+    """``stop`` may interrupt the ticking thread anywhere, also where it sets the event that ends the run."""
+    parts = parts(paced=True)
+    run = run_of(parts, duration_s=0.3)
+    interrupted: list[bool] = []
+
+    def at_every_line(frame, event, argument):
+        if frame.f_code is threading.Event.set.__code__ and frame.f_lineno > frame.f_code.co_firstlineno + 7:
+            run.stop()
+            interrupted.append(True)
+        return at_every_line
+
+    tracing = sys.gettrace()
+    sys.settrace(at_every_line)
+    try:
+        run.run()
+    finally:
+        sys.settrace(tracing)
+    assert interrupted
+    parts.link.assert_home_and_closed(parts.supervisor)

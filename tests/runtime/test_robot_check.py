@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -145,6 +147,55 @@ def test_what_was_found_is_what_every_later_run_applies(check: Check, tmp_path: 
     turned[INDEX["Head Yaw"]] = 0.1
     assert envelope.correction.applied(turned)[INDEX["Head Yaw"]] == pytest.approx(-0.1)
     assert envelope.rest[INDEX["Nose Wrinkle"]] == pytest.approx(0.04)
+
+
+def answers_with(made: RobotCheck, name: str, keys: str, wait_s: float) -> list[tuple[str, float]]:
+    """Every question with where the control was (commanded) when it came. wait_s: before an "a"."""
+    seen_at: list[tuple[str, float]] = []
+    waiting = iter(keys)
+
+    def ask(question: str, allowed: str) -> str:
+        command = made.supervisor.last_command
+        assert command is not None
+        seen_at.append((question, float(command.values[INDEX[name]])))
+        key = next(waiting, "")
+        assert key in allowed or not key
+        time.sleep(wait_s if key == "a" else 0)
+        return key
+
+    def talk() -> None:
+        try:
+            made.check(ask)
+        finally:
+            made.stop()
+
+    dialogue = threading.Thread(target=talk)
+    dialogue.start()
+    made.run()
+    dialogue.join()
+    return seen_at
+
+
+def test_an_end_is_there_when_the_question_comes_though_it_may_not_be_held() -> None:
+    made = RobotCheck(settings_for("null:"), ["Head Yaw"])
+    end = SAFE_HIGH[INDEX["Head Yaw"]]
+    asked = answers_with(made, "Head Yaw", "l+++++a", wait_s=2.2)
+    at_the_end = [value for question, value in asked if "5 of 5" in question]
+    assert len(at_the_end) == 2  # R8 has pulled it back to 60 % between them
+    assert min(at_the_end) > 0.9 * end
+    assert all("d good" in question for question, _ in asked[1:])
+
+
+@pytest.mark.slow
+def test_a_closed_lid_is_where_the_question_says_or_cannot_be_kept() -> None:
+    made = RobotCheck(settings_for("null:"), ["Eyelid Upper Left"])
+    asked = answers_with(made, "Eyelid Upper Left", "le+++a+a+a", wait_s=2.5)
+    for question, value in asked:
+        if stride := re.search(r"smallest value, (\d) of 5", question):
+            there = abs(value - (1.0 - 0.4 * int(stride[1]))) < 0.05
+            assert ("d good" in question) is there
+            assert ("not shown" in question) is not there
+    assert sum("5 of 5" in question for question, _ in asked) == 2
 
 
 def test_a_second_check_builds_on_the_first(check: Check) -> None:

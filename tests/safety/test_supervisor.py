@@ -336,6 +336,31 @@ def test_a_lost_link_is_met_at_neutral_and_started_softly(drive):
     assert track[18] == pytest.approx(0.7, abs=0.03)
 
 
+def test_a_robot_that_joins_is_met_at_neutral_and_started_softly(drive):
+    driver = following(drive)
+    supervisor = driver.supervisor
+    supervisor.robot_joined(driver.now)
+    assert supervisor.joining
+    commands = driver.run(1.2, driver.pose(**RAISED))
+    assert states(commands) == ["RETURNING", "FOLLOWING"]
+    assert supervisor.reason == ""
+    there = [command.state for command in commands].index("FOLLOWING") - 1
+    assert at_neutral(commands[there])
+    np.testing.assert_array_equal(commands[there].values, supervisor.rest)
+    assert not any(at_neutral(command) for command in commands[: there - 1])
+    assert not supervisor.joining
+    track = [c.values[BROW] for c in (commands + driver.run(0.8, driver.pose(**RAISED)))[there + 1 :]]
+    assert track[18] == pytest.approx(0.7, abs=0.03)  # in the middle of 0.6 s
+    assert track[40] == pytest.approx(0.9, abs=0.03)
+
+
+def test_a_robot_that_joins_before_the_first_command_waits_for_nothing(drive):
+    driver = drive().ready()
+    driver.supervisor.robot_joined(driver.now)
+    assert not driver.supervisor.joining
+    assert driver.tick().state == "NEUTRAL"
+
+
 def test_the_ease_is_the_one_of_least_jerk(drive):
     driver = following(drive)
     begin, start = driver.supervisor.last_command.values, driver.now + round(1e9 / 60)
@@ -619,6 +644,7 @@ def test_a_clock_that_goes_back_moves_nothing(drive):
     [
         "link_up",
         "link_lost",
+        "robot_joined",
         "link_error",
         "reference_ready",
         "face_lost",

@@ -47,7 +47,15 @@ events = st.one_of(
     st.tuples(st.just("follow"), poses, st.integers(1, 20)),
     st.tuples(
         st.sampled_from(
-            ["face_lost", "link_error", "link_lost", "link_up", "reference_ready", "reference_lost"]
+            [
+                "face_lost",
+                "link_error",
+                "link_lost",
+                "link_up",
+                "robot_joined",
+                "reference_ready",
+                "reference_lost",
+            ]
         )
     ),
     st.tuples(st.sampled_from(["operator_stop", "operator_resume", "robot_fault", "reset", "reset"])),
@@ -199,7 +207,10 @@ def test_long_random_abuse_visits_every_state():
     hostile.tick()
     hostile.supervisor.link_up(hostile.now)
     hostile.supervisor.reference_ready(hostile.now)
-    kinds = ["face_lost", "link_error", "link_lost", "operator_stop", "robot_fault", "reference_lost"]
+    kinds = [
+        "face_lost", "link_error", "link_lost", "operator_stop", "robot_fault", "reference_lost",
+        "robot_joined",
+    ]  # fmt: skip
     for _ in range(400):
         pose = NEUTRAL + rng.normal(0, 10.0 ** rng.uniform(-2, 2), N_CONTROLS)
         pose[rng.random(N_CONTROLS) < rng.choice([0.0, 0.05, 0.5], p=[0.8, 0.1, 0.1])] = rng.choice(

@@ -36,6 +36,7 @@ REQUEST_S: Final = 5.0  # from the end of the request before to the last byte of
 _DAWDLING_S: Final = 1.0  # a body that takes longer may have to make room
 _PATIENCE_S: Final = 0.1
 _LATE_WITHIN: Final = 1000  # a number this much smaller is a late picture; smaller still, the app's new start
+_LATEST_NS: Final = 1_000_000_000  # so is any smaller one when no newer one came for so long
 _NO_TOKEN: Final = (401, b"Authorization: Bearer TOKEN needed\n")
 _BUSY: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -217,6 +218,7 @@ class HttpPush:
         self._filled = threading.Condition()
         self._picture: tuple[int, bytes] | None = None
         self._newest: int | None = None
+        self._newest_ns = 0
         self._next_at = 0.0
         try:
             self._server = _Server((host, port), self)
@@ -245,12 +247,14 @@ class HttpPush:
             return True
 
     def put(self, t_ns: int, data: bytes, number: int | None) -> None:
-        """The newest picture; one with a smaller number than the newest is late and dropped."""
+        """The newest picture; one with a smaller number than the newest is late and dropped, unless none was
+        newer for a while: then the sender counts from another start."""
         with self._filled:
             if number is not None:
-                if self._newest is not None and 0 <= self._newest - number < _LATE_WITHIN:
+                late = self._newest is not None and 0 < self._newest - number < _LATE_WITHIN
+                if late and t_ns - self._newest_ns < _LATEST_NS:
                     return
-                self._newest = number
+                self._newest, self._newest_ns = number, t_ns
             self._picture = (t_ns, data)
             self._filled.notify()
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from x2c_edge.cli.keys import watched
+from x2c_edge.cli.streams import say
 from x2c_edge.errors import BadArgumentError, UserError
 from x2c_edge.runtime.control_socket import ControlSocket
 from x2c_edge.runtime.operator import HOLD_S, Operator
@@ -40,7 +41,7 @@ def doors(run: Run) -> Iterator[None]:
     keys, gone = _actions(run)
     with ControlSocket(operator, lambda: {"pid": os.getpid(), **as_dict(run.snapshot())}) as ctl:
         if ctl.problem:
-            print(f"x2c-edge: {ctl.problem}", file=sys.stderr)
+            say(f"x2c-edge: {ctl.problem}")
         with watched(keys, gone):
             yield
 
@@ -114,10 +115,10 @@ def show_address(run: Run) -> None:
     """Where the page and Foxglove's server are, on standard error."""
     if run.outlets.page is not None:
         access = run.outlets.page.link.access
-        print(f"page (operator): {access.url()}", file=sys.stderr)
-        print(f"page (look, and stop): {access.url('viewer')}", file=sys.stderr)
+        say(f"page (operator): {access.url()}")
+        say(f"page (look, and stop): {access.url('viewer')}")
     if run.outlets.foxglove is not None:
-        print(f"foxglove: {run.outlets.foxglove.link.url}", file=sys.stderr)
+        say(f"foxglove: {run.outlets.foxglove.link.url}")
 
 
 def require_a_hand(settings: Settings, *, page: bool, fast: bool) -> None:

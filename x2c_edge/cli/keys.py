@@ -1,4 +1,6 @@
-"""Keys while a run goes on. Only when standard input is a terminal."""
+"""Keys while a run goes on. Only when standard input is a terminal, and we are in its foreground: the system
+stops a program that reads from its terminal, or sets it up, from the background (``x2c-edge run ... &``).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ import os
 import select
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -30,6 +33,9 @@ def watched(
     if termios is None or sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
         yield
         return
+    if not _ours(sys.stdin.fileno()):
+        yield
+        return
     keyboard = sys.stdin.fileno()  # read past Python's buffer, which select cannot see
     before = termios.tcgetattr(keyboard)
     stop = threading.Event()
@@ -37,6 +43,9 @@ def watched(
     def read() -> None:
         while not stop.is_set():
             if select.select([keyboard], [], [], POLL_S)[0]:
+                if os.isatty(keyboard) and not _ours(keyboard):
+                    time.sleep(POLL_S)  # somebody else's keys
+                    continue
                 keys = b""
                 with contextlib.suppress(OSError):
                     keys = os.read(keyboard, 64)
@@ -55,4 +64,13 @@ def watched(
         stop.set()
         reader.join()
         with contextlib.suppress(termios.error):  # the terminal may have gone
-            termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+            if _ours(keyboard):
+                termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+
+
+def _ours(terminal: int) -> bool:
+    """Whether it is a terminal whose foreground is this program."""
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:  # not a terminal, or not this session's
+        return False

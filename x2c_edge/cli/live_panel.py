@@ -82,16 +82,26 @@ class LivePanel:
             self._print(summary_line(snapshot))
 
     def _draw(self, live: Live, snapshot: Snapshot) -> None:
-        with contextlib.suppress(OSError):  # a terminal that has gone must not end the way home in an error
+        with contextlib.suppress(OSError):
             live.update(panel(snapshot, height=self._console.height, keys=self.keys), refresh=True)
 
     def _print(self, line: str) -> None:
-        self._console.print(line, soft_wrap=True, markup=False, highlight=False)
+        with contextlib.suppress(OSError):
+            self._console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+class _Quiet(Console):
+    """A console whose end is nobody's business: a terminal, a reader or a disk that has gone must neither end
+    a run nor its way home in an error."""
+
+    def on_broken_pipe(self) -> None:
+        """rich's own ends the program."""
+        self.quiet = True
 
 
 def panel_for(stream: TextIO, keys: tuple[str, ...] = ()) -> LivePanel:
     """The panel for a stream: redrawn when it is a terminal, lines otherwise."""
-    return LivePanel(Console(file=stream, highlight=False), keys)
+    return LivePanel(_Quiet(file=stream, highlight=False), keys)
 
 
 def plain_line(snapshot: Snapshot) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from x2c_edge.cli import options as o
+from x2c_edge.cli.streams import say
 
 if TYPE_CHECKING:
     from x2c_edge.runtime.run import Run
@@ -74,7 +75,7 @@ def run(
     panel.keys = keys_of(opened)
     show_address(opened)
     if opened.caution:
-        print(opened.caution, file=sys.stderr)
+        say(opened.caution)
     with panel, doors(opened):
         try:
             opened.run()
@@ -83,11 +84,11 @@ def run(
             tell_losses(opened)
             recording = opened.outlets.recording
             if recording is not None and recording.failure is None:
-                print(recording.summary, file=sys.stderr)
+                say(recording.summary)
 
 
 def tell_losses(run: Run) -> None:
     """What the source could not deliver, on standard error; not when that is the error itself."""
     trouble = run.source.status().last_error
     if trouble and trouble not in str(sys.exc_info()[1]):
-        print(trouble, file=sys.stderr)
+        say(trouble)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Final
+from typing import Final, TextIO
 
 _NAMES: Final = ("stdin", "stdout", "stderr")
 
@@ -27,13 +27,24 @@ def open_missing() -> None:
             setattr(sys, name, open(os.devnull, "r" if number == 0 else "w"))  # noqa: SIM115
 
 
+def say(line: str) -> None:
+    """A line on standard error, if that takes it: whoever cannot be told must not end a run."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
 def flushed() -> bool:
     """Write out what was printed; False when standard output does not take it."""
+    _written_out(sys.stderr)
+    return _written_out(sys.stdout)
+
+
+def _written_out(stream: TextIO) -> bool:
     try:
-        sys.stdout.flush()
+        stream.flush()
     except OSError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         with contextlib.suppress(OSError):
-            os.dup2(nowhere, sys.stdout.fileno())  # the interpreter tries once more when it ends
+            os.dup2(nowhere, stream.fileno())  # the interpreter tries once more when it ends
         return False
     return True

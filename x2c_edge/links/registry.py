@@ -24,6 +24,14 @@ LINKS: Final[Schemes[MakeLink]] = Schemes(
 )
 
 
+_TO_A_FILE: Final = ("jsonl", "null")
+
+
+def moves_a_robot(uri: str) -> bool:
+    """Whether a robot is behind the link, as far as its scheme tells."""
+    return uri.partition(":")[0] not in _TO_A_FILE
+
+
 def make_link(uri: str, *, rate_hz: int, lossless: bool = False) -> Link:
     """The link that ``uri`` names, not yet open.
 

@@ -237,7 +237,12 @@ class PageServer:
                 viewer.looks = bool(word.get("at", True))
                 self._tell_looking()
             elif request in _FOR_VIEWERS or (request in _FOR_OPERATORS and viewer.role == "operator"):
-                self._to_run({**word, "by": viewer.name})
+                asked = {**word, "by": viewer.name}
+                if (
+                    len(json.dumps(asked)) > LONGEST_WORD
+                ):  # what was short here, "é" for one, may not be there
+                    return
+                self._to_run(asked)
             else:
                 text = f"{str(request)[:20]}: open the operator's address for that"
                 viewer.offer("log", json.dumps({"kind": "log", "t": time.time(), "text": text}))

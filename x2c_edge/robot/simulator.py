@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -43,7 +42,7 @@ class Simulator:
         self._endpoint = make_endpoint(uri, self._faults)
         self._duration_s = duration_s
         self._on_listening = on_listening
-        self._stopping = threading.Event()
+        self._stopping = False  # no Event: its lock is not for signal handlers
         self._start = time.monotonic()
         self.receiver = Receiver(self._start, self._settings)
         self._run = secrets.randbelow((1 << 32) - 1) + 1
@@ -58,7 +57,7 @@ class Simulator:
 
     def stop(self) -> None:
         """End ``run`` soon; from any thread or a signal handler."""
-        self._stopping.set()
+        self._stopping = True
 
     def run(self) -> None:
         """NotFoundError when the endpoint cannot be opened."""
@@ -70,7 +69,7 @@ class Simulator:
         tick_due = self._start
         broken = ""
         try:
-            while not self._stopping.is_set():
+            while not self._stopping:
                 now = time.monotonic()
                 elapsed = now - self._start
                 if self._duration_s is not None and elapsed >= self._duration_s:

@@ -2,7 +2,8 @@
 
 Gears from best to cheapest, then "hold" (docs/spec/program.md section 6). A frame's prediction is its age
 when vision takes it, plus the running p95 of the gear's plan, plus ``wait_ns``: how long finished expressions
-wait for their tick, at first a whole actuation period.
+wait for their tick, at first a whole actuation period. No gear shortens that wait, so at most half of the
+budget counts: else a run with few commands a second would hold for ever, however quick its plan.
 
 In "hold" the face keeps its pose unless a frame is in time after all: such frames are used, late ones
 are not. It is left on easier terms than a gear is climbed, after two seconds of frames in time without
@@ -71,8 +72,8 @@ class Governor:
         age_ns: capture to the start of the plan. plan_ns: everything from there to the expression.
         """
         self._durations[self.running].append(plan_ns)
-        missed = age_ns + plan_ns + self.wait_ns > self._budget_ns
-        predicted = age_ns + self.p95_ns(self.running) + self.wait_ns > self._budget_ns
+        missed = age_ns + plan_ns + self._wait_ns() > self._budget_ns
+        predicted = age_ns + self.p95_ns(self.running) + self._wait_ns() > self._budget_ns
         if self.gear == HOLD:
             self._consider_leaving_hold(now_ns, missed)
             return not missed
@@ -85,6 +86,9 @@ class Governor:
         else:
             self._consider_shifting_up(now_ns, age_ns)
         return True
+
+    def _wait_ns(self) -> int:
+        return min(self.wait_ns, self._budget_ns // 2)
 
     def _consider_leaving_hold(self, now_ns: int, missed: bool) -> None:
         if missed:
@@ -101,11 +105,12 @@ class Governor:
         higher = self._gears[self._index - 1]
         faded = FADE_PER_SECOND ** ((now_ns - self._left_ns[higher]) / 1e9)
         estimate = self.p95_ns(higher) * faded
-        if age_ns + estimate + self.wait_ns > MARGIN_TO_SHIFT_UP * self._budget_ns:
+        if age_ns + estimate + self._wait_ns() > MARGIN_TO_SHIFT_UP * self._budget_ns:
             self._calm_since_ns = None
         elif self._calm_since_ns is None:
             self._calm_since_ns = now_ns
         elif now_ns - self._calm_since_ns >= CALM_NS_TO_SHIFT_UP:
+            self._durations[higher].clear()  # as above
             self._shift(now_ns, -1, f"{higher} fits with 20 % margin for 2 s")
 
     def _shift(self, now_ns: int, step: int, why: str) -> None:

@@ -16,6 +16,7 @@ from x2c_edge.runtime.endings import close_links
 from x2c_edge.runtime.governor import Governor
 from x2c_edge.runtime.loop_parts import TELEMETRY_PERIOD_S, LoopParts
 from x2c_edge.runtime.mailbox import Mailbox
+from x2c_edge.runtime.newcomers import Newcomers
 from x2c_edge.runtime.priority import preferred
 from x2c_edge.runtime.service_manager import ServiceManager
 from x2c_edge.runtime.supervision import Informant
@@ -40,8 +41,10 @@ class LiveLoop:
         self._supervisor, self._book = parts.supervisor, parts.book
         self._budget_ns = budget_ns
         self._frames: Mailbox[Frame] = Mailbox()
-        self._sights: Mailbox[Sight] = Mailbox()
+        self._sights: Mailbox[tuple[Sight, bool]] = Mailbox()  # and whether its expression may be used
+        self._newcomers = Newcomers([link.uri for link in parts.links], self._supervisor.rest)
         self._clock = TickClock(parts.period_ns, time.monotonic_ns())
+        self._asked_to_stop = False
         self._stopping = threading.Event()  # ease to neutral and end
         self._finished = threading.Event()  # the last command has left
         self._failure: BaseException | None = None
@@ -56,7 +59,9 @@ class LiveLoop:
 
     def stop(self) -> None:
         """Ease to neutral, then end."""
-        self._stopping.set()
+        # A signal handler may have interrupted the very thread that sets the event, or another handler: the
+        # event's lock would wait for itself. So the tick sets it.
+        self._asked_to_stop = True
 
     def run(self) -> None:
         """Raises whatever ended a thread that should not have ended."""
@@ -147,9 +152,9 @@ class LiveLoop:
             if sight.landmarks is not None and not sight.acquired:
                 governor.wait_ns = self._clock.wait_ns
                 in_time = governor.finished(time.monotonic_ns(), age_ns, sight.total_ns)
-            if in_time and sight.expression is not None:
+            if sight.expression is not None:  # used or not: what it waits for the tick is judged by
                 self._clock.arrived(time.monotonic_ns())
-            self._sights.post(sight if in_time else replace(sight, expression=None))
+            self._sights.post((sight, in_time))
             self._processed += 1
             self._with_face += sight.landmarks is not None
             for recorder in self._parts.recorders:
@@ -182,16 +187,19 @@ class LiveLoop:
                 book.tick_jitter.add(now_ns - due_ns)
             if tick % LINK_CHECK_EVERY == 0:
                 self._watch_links(now_ns)
-            if duration_s is not None and now_ns - start_ns > duration_s * 1e9:
+            over = duration_s is not None and now_ns - start_ns > duration_s * 1e9
+            if (over or self._asked_to_stop) and not self._stopping.is_set():
                 self._stopping.set()
             if self._stopping.is_set():
                 supervisor.begin_stop(now_ns)
             self._parts.operator.attend(supervisor, now_ns)
-            sight = self._sights.take(0.0)
-            if sight is not None:
-                if sight.expression is not None and (waited_ns := clock.taken(now_ns)) is not None:
+            seen = self._sights.take(0.0)
+            if seen is not None:
+                sight, usable = seen
+                waited_ns = clock.taken(now_ns) if sight.expression is not None else None
+                if waited_ns is not None and usable:
                     book.tick_wait.add(waited_ns)
-                informant.tell(sight, now_ns)
+                informant.tell(sight if usable else replace(sight, expression=None), now_ns)
             command = supervisor.tick(now_ns)
             if command is not None:
                 self._send(command)
@@ -209,9 +217,11 @@ class LiveLoop:
             service.stopping()
 
     def _send(self, command: Command) -> None:
-        for link in self._parts.links:
+        if not self._supervisor.joining:
+            self._newcomers.admit()
+        for number, link in enumerate(self._parts.links):
             with self._counted_errors(command.t_send_ns):
-                link.send(command)
+                link.send(self._newcomers.told(number, command))
         for recorder in self._parts.recorders:
             recorder.command(command)
         if command.t_capture_ns is not None and command.frame_seq != self._last_frame_on_wire:
@@ -230,7 +240,7 @@ class LiveLoop:
             self._supervisor.link_error(now_ns)
 
     def _watch_links(self, now_ns: int) -> None:
-        """The supervisor starts with the first link that is up, and starts softly after all were down."""
+        """The supervisor starts with the first link that is up, and softly whenever a robot joins."""
         statuses = [link.status() for link in self._parts.links]
         for status in statuses:
             if status.robot_fault:
@@ -239,6 +249,8 @@ class LiveLoop:
             self._supervisor.link_up(now_ns)
         else:
             self._supervisor.link_lost(now_ns)
+        if self._newcomers.look(statuses, now_ns):
+            self._supervisor.robot_joined(now_ns)
 
     # --- telemetry --------------------------------------------------------------------------------
 

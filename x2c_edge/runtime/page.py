@@ -162,7 +162,7 @@ class RunPage(ServerFeed):
                 self._retune(*_tuning(word))
             elif request == "play" and self._player is not None:
                 self._player.order(word)
-        except (UserError, TypeError, ValueError) as error:
+        except (UserError, TypeError, ValueError, ArithmeticError) as error:
             self.link.send(feed.log(time.time(), f"{request}: {error}"[:200]))
 
 

@@ -38,7 +38,8 @@ MOTION: Final = 0.15  # of a control's safe range
 SLOW: Final = 0.15  # of a control's safe range, per second
 NUDGE: Final = 0.02  # of a control's safe range
 STRIDES: Final = 5  # from rest to the end of a range
-ARRIVE_S: Final = 15.0  # at SLOW every way is over by then
+ARRIVE_S: Final = 15.0  # at SLOW every way is over by then, and R8 has let go
+LIDS_CLOSED_S: Final = 10.0  # R14's longest: at SLOW the way of a closed lid alone takes seconds
 ANSWERS: Final = "y yes | o the opposite | x nothing, or something else | a again | n its rest | l its limits"
 _FRAME_S: Final = 1 / 60
 
@@ -106,14 +107,17 @@ class PoseEyes:
 
 
 def slowed(settings: Settings) -> Settings:
-    """The settings with every control's speed limit lowered to ``SLOW``, if it was not lower."""
+    """The settings with every control's speed limit lowered to ``SLOW``, if it was not lower. Lids may stay
+    closed for as long as that takes.
+    """
     limits = dict(settings.safety.limits)
     for control in CONTROLS:
         limit = limits.get(control.name, Limit())
         slow = SLOW * (control.safe_high - control.safe_low)
         slew = min(slow, control.slew if limit.slew is None else limit.slew)
         limits[control.name] = replace(limit, slew=slew)
-    return replace(settings, safety=replace(settings.safety, limits=limits, hold_to_run=False))
+    safety = replace(settings.safety, limits=limits, hold_to_run=False, lids_closed_longest=LIDS_CLOSED_S)
+    return replace(settings, safety=safety)
 
 
 class RobotCheck:
@@ -214,24 +218,36 @@ class RobotCheck:
             while True:
                 pose = self._base.copy()
                 pose[k] += (end - pose[k]) * strides / STRIDES
-                self._go(pose)
-                key = self._ask(
-                    f"{title}, {which} value, {strides} of {STRIDES}: + further | - back | "
-                    "d good up to here | e leave as it is",
-                    "+-de",
-                    ask,
-                )
-                if key not in ("+", "-"):
+                shown = self._show(pose)
+                where = f"{title}, {which} value, {strides} of {STRIDES}"
+                if shown:
+                    question, keys = "+ further | - back | a again | d good up to here", "+-ade"
+                else:
+                    question, keys = "not shown, the safety rules keep it back: - back | a again", "-ae"
+                key = self._ask(f"{where}: {question} | e leave as it is", keys, ask)
+                if key not in ("+", "-", "a"):
                     break
-                strides = min(max(strides + (1 if key == "+" else -1), 0), STRIDES)
+                strides = min(max(strides + {"+": 1, "-": -1, "a": 0}[key], 0), STRIDES)
+            reached = float(self._allowed(pose)[k])
             self._go(self._base)
             if key == "":
                 return
-            if key == "d" and abs(pose[k] - end) > 1e-5:
+            if key == "d" and abs(reached - end) > 1e-5:
                 if which == "largest":
-                    found.high = float(pose[k])
+                    found.high = reached
                 else:
-                    found.low = float(pose[k])
+                    found.low = reached
+
+    def _show(self, pose: NDArray[np.float64]) -> bool:
+        """Go there, from rest where the pose before was not kept; whether the robot is there now.
+
+        An end may be held for a second only (R8), and an eye that was opened again stays open until it was
+        meant to be (R14): so the question comes as soon as the pose is reached.
+        """
+        if not self._is_at(self._pose):
+            self._go(self._base)
+        self._go(pose)
+        return self._is_at(pose)
 
     def _ask(self, question: str, keys: str, ask: Ask) -> str:
         """The answer; a stop or a fault is lived through first, and then asked again."""
@@ -291,12 +307,16 @@ class RobotCheck:
         self._wait_for(lambda: bool(self.halted) or self._is_at(pose))
 
     def _is_at(self, pose: NDArray[np.float64]) -> bool:
-        last = self.supervisor.last_command
-        # The dead band of head and neck is left over; lips and lids may not go where the rules forbid it.
-        allowed = pose.copy()
+        last, allowed = self.supervisor.last_command, self._allowed(pose)
+        # The dead band of head and neck is left over.
+        return last is not None and bool((np.abs(last.values - allowed) <= 0.01 * self._range + 0.006).all())
+
+    def _allowed(self, pose: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The pose as far as lips and lids may go there."""
+        allowed: NDArray[np.float64] = pose.copy()
         limit_lids(allowed, self._envelope.low, self._envelope.high)
         limit_lips(allowed, self._envelope.low, self._envelope.high)
-        return last is not None and bool((np.abs(last.values - allowed) <= 0.01 * self._range + 0.006).all())
+        return allowed
 
     def _wait_for(self, condition: Callable[[], bool]) -> None:
         until = time.monotonic() + ARRIVE_S

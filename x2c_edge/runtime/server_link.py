@@ -6,6 +6,7 @@ that happens to a server can keep the run waiting.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -101,7 +102,8 @@ class ServerLink(ABC):
         self.send(self._hello)
         try:
             while data := ours.recv(_LONGEST_WORD):
-                self._on_word(json.loads(data))
+                with contextlib.suppress(Exception):  # no word may end the thread that starts servers again
+                    self._on_word(json.loads(data))
         except OSError:
             pass
         finally:

@@ -88,6 +88,7 @@ class Supervisor:
         self._ever_connected = False
         self._reference = False
         self._operator_stopped = False
+        self._joining = False
         self._stopping = False
         self._fault: str | None = None
         self._face_lost_ns: int | None = None
@@ -120,6 +121,13 @@ class Supervisor:
         self._now(now_ns)
         self._connected = False
         self._soft = True
+
+    def robot_joined(self, now_ns: int) -> None:
+        """A robot takes commands that had none, or none lately: it is at neutral, so everybody goes there
+        first and starts softly from there."""
+        self._now(now_ns)
+        self._soft = True
+        self._joining = self._last is not None
 
     def link_error(self, now_ns: int) -> None:
         """One failed write; too many in a short time are a fault."""
@@ -211,6 +219,16 @@ class Supervisor:
         return self._fault
 
     @property
+    def joining(self) -> bool:
+        """On the way to neutral, where a robot that has joined waits."""
+        return self._joining
+
+    @property
+    def rest(self) -> NDArray[np.float64]:
+        """(30,) neutral, as the robot is told it."""
+        return self._rest
+
+    @property
     def last_command(self) -> Command | None:
         return self._last
 
@@ -270,6 +288,8 @@ class Supervisor:
             return "RETURNING", "operator stop"
         if not self._connected:
             return "RETURNING", "link lost"
+        if self._joining:
+            return "RETURNING", "a robot has joined"
         if not self._reference:
             return "NEUTRAL", "no neutral of the driver yet"
         if self._intake.newest is None:
@@ -367,7 +387,9 @@ class Supervisor:
         return flags
 
     def _send(self, now: int, values: NDArray[np.float64], flags: int, follows: bool) -> Command:
-        if self._state == "STOPPED" and float(np.abs(values - self._rest).max()) <= _AT_REST:
+        at_rest = float(np.abs(values - self._rest).max()) <= _AT_REST
+        self._joining = self._joining and not at_rest
+        if self._state == "STOPPED" and at_rest:
             flags |= Flag.END
             self._ends += 1
         self.counters.commands += 1
