@@ -59,7 +59,7 @@ class Activity:
         flags = message.get("flags", 0)
         if not isinstance(values, list) or len(values) != len(CONTROLS) or not isinstance(seq, int):
             return
-        if not all(isinstance(v, (int, float)) and math.isfinite(v) for v in values):
+        if not all(isinstance(v, (int, float)) and abs(v) < 1e6 for v in values):  # NaN is not, either
             return
         silent = self.heard_at is None or monotonic() - self.heard_at > NEUTRAL_AFTER_S
         if (seq <= self.seq) if run == self.run else not silent:

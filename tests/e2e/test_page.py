@@ -24,9 +24,12 @@ from tests.e2e.live_run import (
     wait_for_port,
 )
 from tests.record.recordings import smooth, write
-from x2c_edge.controls import NEUTRAL
+from x2c_edge.controls import GROUPS, NEUTRAL
 from x2c_edge.frames import Flag
+from x2c_edge.monitor import feed
 from x2c_edge.robot.deform import Deformer
+from x2c_edge.runtime.operator import Operator
+from x2c_edge.runtime.page import RunPage
 
 pytest.importorskip("aiohttp")
 pytest.importorskip("websockets")
@@ -284,3 +287,80 @@ def test_the_simulator_shows_what_it_received(tmp_path: Path, recording: Path, b
         run.close()
         sim.terminate()
         sim.communicate()
+
+
+class Tuned:
+    """A page of a run that is none: what it asks for is kept here."""
+
+    def __init__(self) -> None:
+        self.operator = Operator(recalibrate=lambda: None)
+        self.tunings: list[tuple[dict[str, float], bool]] = []
+        self.page = RunPage(f"127.0.0.1:{free_port()}")
+        facts = {"source": "a test", "gain": dict.fromkeys(GROUPS, 1.0), "mirror": False, "budget": 50.0}
+        snapshot = {"state": "FOLLOWING", "reason": "", "gear": "direct", "links": []}
+        self.page.start(
+            facts, lambda: dict(snapshot), self.operator, retune=lambda *tuning: self.tunings.append(tuning)
+        )
+
+    def open(self, browser: Browser) -> Tab:
+        wait_for_port(self.page.link.access.port)
+        tab = browser.open(self.page.url, width=900, height=1200)
+        tab.wait("window.page && page.role === 'operator' && page.snapshot")
+        return tab
+
+
+@pytest.fixture
+def tuned(browser: Browser) -> Iterator[Tuned]:
+    made = Tuned()
+    yield made
+    made.page.close()
+
+
+GAINS = "[...document.querySelectorAll('#gains input')].map((slider) => Number(slider.value))"
+
+
+def test_every_page_shows_the_gains_as_they_are(tuned: Tuned, browser: Browser) -> None:
+    first, second = tuned.open(browser), tuned.open(browser)
+    first.click("#gains input")  # its middle is 1.5
+    first.click("#mirror")
+    second.wait(f"{GAINS}[0] === 1.5 && document.getElementById('mirror').checked")
+    second("Page.reload")
+    second.wait(f"window.page && page.snapshot && {GAINS}[0] === 1.5")
+    second.click("#gains label:nth-child(2) input")
+    first.wait(f"{GAINS}[1] === 1.5")
+    gains, mirror = tuned.tunings[-1]
+    assert list(gains.values()) == [1.5, 1.5, *[1.0] * (len(GROUPS) - 2)]
+    assert mirror
+
+
+@pytest.mark.parametrize("focus", ["#mirror", "#gains input"])
+def test_space_stops_whatever_has_the_focus(tuned: Tuned, browser: Browser, focus: str) -> None:
+    tab = tuned.open(browser)
+    tab.click(focus)
+    tab.wait("document.activeElement.matches('input')")
+    checked = tab.js("document.getElementById('mirror').checked")
+    for kind in ("keyDown", "keyUp"):
+        tab("Input.dispatchKeyEvent", type=kind, code="Space", key=" ", text=" ", windowsVirtualKeyCode=32)
+    tab.wait("document.getElementById('log').textContent.includes('stop (page 1)')")
+    assert tab.js("document.getElementById('mirror').checked") == checked
+
+
+def test_a_run_that_hangs_does_not_look_alive(tuned: Tuned, browser: Browser) -> None:
+    tab = tuned.open(browser)
+    assert tab.js("document.getElementById('state-name').textContent") == "FOLLOWING"
+    news, tuned.page._tell_news = tuned.page._tell_news, lambda: None
+    tab.wait("document.getElementById('notice').textContent.includes('has said nothing')")
+    assert tab.js("document.getElementById('state-name').textContent") != "FOLLOWING"
+    tuned.page._tell_news = news
+    tab.wait("document.getElementById('notice').hidden")
+    tab.wait("document.getElementById('state-name').textContent === 'FOLLOWING'")
+
+
+def test_a_face_that_is_drawn_no_more_is_not_shown(tuned: Tuned, browser: Browser) -> None:
+    tab = tuned.open(browser)
+    picture = np.full((64, 64, 3), 200, np.uint8)
+    for face in (True, False):
+        tuned.page.link.send(feed.picture("P", picture, {"hint": "", "face": face}))
+        if face:
+            tuned.page.link.send(feed.picture("F", picture, {}))
+        tab.wait(f"document.getElementById('face-box').hidden === {str(not face).lower()}")

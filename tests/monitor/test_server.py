@@ -23,6 +23,7 @@ from x2c_edge.runtime.page_link import PageLink
 pytest.importorskip("aiohttp")
 client = pytest.importorskip("websockets.sync.client")
 exceptions = pytest.importorskip("websockets.exceptions")
+SILENCE_S = pytest.importorskip("x2c_edge.monitor.server").SILENCE_S
 
 LATE_S = 60.0
 TOKEN = "a-token-of-the-tests"
@@ -178,10 +179,23 @@ def test_elsewhere_nobody_sees_anything_without_a_token() -> None:
                 stranger.recv(LATE_S)
         viewer_token = page.link.access.viewer_token
         assert page.view(viewer_token).role == "viewer"
+        page.link.send(feed.snapshot({}))
         assert page.get("/metrics", Authorization=f"Bearer {viewer_token}")[0] == 200
         assert page.link.looking <= 1
     finally:
         page.close()
+
+
+def test_a_run_that_says_nothing_has_no_figures(page: Page) -> None:
+    page.get("/")
+    own = {"Authorization": f"Bearer {TOKEN}"}
+    page.link.send(feed.snapshot({"frames": 7}))
+    page.until(lambda: b"7" in page.get("/metrics", **own)[1])
+    time.sleep(SILENCE_S + 0.5)
+    status, said = page.get("/metrics", **own)
+    assert (status, said[:29]) == (503, b"the run has said nothing for ")
+    page.link.send(feed.snapshot({"frames": 8}))
+    page.until(lambda: page.get("/metrics", **own)[0] == 200)
 
 
 def test_whoever_goes_lets_go(page: Page) -> None:

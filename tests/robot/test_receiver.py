@@ -245,6 +245,37 @@ def test_a_broken_robot_ignores_commands(fault: str, state: str) -> None:
     assert robot.receiver.pose[BROW] == pytest.approx(0.6)
 
 
+@pytest.mark.parametrize("goes", ["falls silent", "ends"])
+@pytest.mark.parametrize("while_broken", [True, False])
+def test_after_a_fault_another_run_may_come(goes: str, while_broken: bool) -> None:
+    robot = Robot()
+    robot.drive(0.3)
+    robot.receiver.break_down("e-stop", robot.now)
+    if not while_broken:
+        robot.receiver.repair(robot.now)
+    if goes == "ends":
+        robot.send(flags=Flag.NEUTRAL | Flag.END)
+        robot.tick()
+    else:
+        robot.tick(0.6)
+    if while_broken:
+        robot.receiver.repair(robot.now)
+    robot.run, robot.seq = 9, 0
+    assert robot.send() == "applied"
+    robot.drive(0.2)
+    assert robot.state == "ACTIVE"
+
+
+def test_a_run_that_goes_on_through_a_fault_keeps_its_robot() -> None:
+    robot = Robot()
+    robot.drive(0.3)
+    robot.receiver.break_down("e-stop", robot.now)
+    robot.drive(2.0)
+    robot.receiver.repair(robot.now)
+    assert robot.receiver.take(robot.demand(run=8, seq=0), robot.now) == "foreign"
+    assert robot.send() == "applied"
+
+
 @pytest.mark.parametrize(("hold", "neutral"), [(0, 1), (1, 0.5), (0.1, 61), (float("nan"), 1)])
 def test_times_that_make_no_sense(hold: float, neutral: float) -> None:
     with pytest.raises(BadArgumentError, match="watchdog: hold after"):

@@ -102,8 +102,9 @@ def main(
             results |= _baselines(names, train, test, rows, limit_train, landmarks, work, errors)
         some_of = min(limit_train, len(train)) if limit_train and names else None
         _report(data, division, results, trunks, files, len(train), some_of, write)
-        for file in keep.glob("*.pt"):
-            file.unlink()
+        for name in names:
+            for file in keep.glob(f"{name}-*.pt"):
+                file.unlink()
         if plot and results:
             write_errors_plot(plot, results, "Error of each control on test pictures")
         if json_out:

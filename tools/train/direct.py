@@ -84,7 +84,7 @@ def main(
     seeing.refer_to(people.rest)
     taught = Lessons.made(work / "train", chain, seeing, people.learnt)
     check = Lessons.made(work / "val", chain, seeing, motions["val"])
-    net = trained(pupil, taught, check, epochs, seed, work / "predictor.state", device)
+    net = trained(pupil, taught, check, epochs, seed, work / f"predictor-{epochs}.state", device)
     command = f"python -m tools.train.direct --lessons {lessons} --epochs {epochs} --seed {seed}"
     made = write(out, opened, net, command)
     gear = DirectPipeline(made, engine(made, threads))

@@ -85,7 +85,13 @@ def main(
         say(f"before: {in_words(grey, found, check)}; most lost: {most(lost)}")
         spread = np.maximum(usual.std(0), LEAST_SPREAD) / lost
         made = trained(
-            net, reads, lessons, check, spread, Course(steps, lr, seed), people.work / "generator.state"
+            net,
+            reads,
+            lessons,
+            check,
+            spread,
+            Course(steps, lr, seed),
+            people.work / f"generator-{steps}-{lr:g}.state",
         )
         options = f"--motions {motions} --steps {steps} --lr {lr:g} --seed {seed}"
         write_with(

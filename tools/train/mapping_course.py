@@ -87,13 +87,15 @@ def main(
         weights = np.ones_like(pairs.controls)
         weights[-motions:] = loudness(pairs.controls, people_seen.meant(people_seen.heads["train"]))
         twice = np.concatenate([np.arange(len(pairs)), np.arange(len(pairs))[-motions:]])
+        # Another pack, seed or number of motions has another folder; a course that is over has no file.
+        kept = people_seen.work / f"mapping-{animations}.checkpoint"
         trained = train(
             replace(MAPPING_FINAL, epochs=epochs, learning_rate=lr),
             SomePairs(pairs, twice),
             machine=Machine(workers=1),
             looks=many_look_points(pairs.controls, PORTRAIT)[twice],
             weights=weights[twice],
-            checkpoint=out.with_suffix(".checkpoint"),
+            checkpoint=kept,
             start=start_of(before, pairs, seed).state_dict(),
             say=say,
         )
@@ -107,6 +109,7 @@ def main(
         stated = {name: round(now, 5) for name, (_, now) in errors.items()}
         by = f"{command} --epochs {epochs} --seed {seed}"
         save_trained(out, replace(trained, trained_by=by, accuracy=stated))
+        kept.unlink(missing_ok=True)
 
 
 def sides(folder: Path, pairs: int, seed: int) -> list[tuple[Pictures, Values]]:

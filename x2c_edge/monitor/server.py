@@ -28,6 +28,7 @@ from x2c_edge.monitor.prometheus import exposition
 MOST_VIEWERS: Final = 32
 LONGEST_WORD: Final = 4096  # bytes a viewer may say at once
 WORDS_PER_S: Final = 60
+SILENCE_S: Final = 5.0  # a run says something four times a second
 STUCK_S: Final = 10.0  # a viewer that takes nothing for so long is let go
 LOG_LINES: Final = 100
 _HEADERS: Final = {
@@ -87,6 +88,7 @@ class PageServer:
         self._newest: dict[str, bytes | str] = {}
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._head_file: asyncio.Task[bytes] | None = None
+        self._heard_at = time.monotonic()
         self._over = asyncio.Event()
 
     async def serve(self, listener: socket.socket) -> None:
@@ -121,6 +123,7 @@ class PageServer:
             if not data:
                 self._over.set()
                 return
+            self._heard_at = time.monotonic()
             slot, message = slot_of(data)
             if slot == "log":
                 self._log.append(str(message))
@@ -168,6 +171,9 @@ class PageServer:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if self._access.role_of(token if scheme == "Bearer" else "") is None:
             raise web.HTTPUnauthorized(text="give the viewers' token: Authorization: Bearer TOKEN\n")
+        silence_s = time.monotonic() - self._heard_at
+        if silence_s > SILENCE_S:  # better no figures than old ones
+            raise web.HTTPServiceUnavailable(text=f"the run has said nothing for {silence_s:.0f} s\n")
         snapshot = json.loads(self._newest.get("snapshot", "{}"))
         return web.Response(
             text=exposition(snapshot), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}

@@ -115,6 +115,7 @@ class Receiver:
         self.actuators = Actuators()
         self._known: OrderedDict[int, int] = OrderedDict()
         self._alive = False  # the run has neither ended nor fallen silent
+        self._heard_at = now  # a frame of it, also one that could not be followed
         self._ended = False
         self._rate_hz = 60
         self._offsets: deque[tuple[float, float]] = deque()
@@ -168,7 +169,10 @@ class Receiver:
             self.bitmap = ((self.bitmap << ahead) | (1 << (ahead - 1))) & 0xFFFFFFFF if ahead <= 32 else 0
             self.last_seq = demand.seq
         self._known[self.run] = self.last_seq
+        self._heard_at = now
         if self.state in (FAULT, ESTOP):
+            if demand.flags & Flag.END:
+                self._ended, self._alive = True, False
             return "ignored"
         if self._is_stale(demand, now):
             return "stale"
@@ -290,9 +294,11 @@ class Receiver:
         if self._foreign_at is not None and now - self._foreign_at > 1.0:
             self._foreign_at = None
         self.fault = self._broken or (FAULT_FOREIGN_RUN if self._foreign_at is not None else 0)
-        if self.state in (FAULT, ESTOP, WAIT):
-            return
         settings = self.settings
+        if self.state in (FAULT, ESTOP, WAIT):
+            if now - self._heard_at > settings.neutral:
+                self._alive = False  # room for another run once the cause has ended
+            return
         silence = np.inf if self.applied_at is None else now - self.applied_at
         if self.state == NEUTRAL_STATE:
             if now - self._neutral_since > settings.release:

@@ -51,6 +51,7 @@ class RunPage(ServerFeed):
         self._snapshot: Facts = dict
         self._next_snapshot = 0.0
         self._retune: Retune | None = None
+        self._tuning: dict[str, Any] = {}  # gain and mirror as they are now
         self._player: Player | None = None
         # For the log: what was last told of.
         self._told: dict[str, str] = {}
@@ -79,6 +80,8 @@ class RunPage(ServerFeed):
         retune, player: what the page's buttons, gains and time line work on."""
         self._snapshot, self._operator = snapshot, operator
         self._retune, self._player = retune, player
+        if retune is not None:
+            self._tuning = {"gain": facts["gain"], "mirror": facts["mirror"]}
         can = {
             "neutral": self._operator.recalibrate is not None,
             "tune": self._retune is not None,
@@ -110,7 +113,7 @@ class RunPage(ServerFeed):
         if now >= self._next_snapshot:
             self._next_snapshot = now + SNAPSHOT_S
             facts = self._snapshot()
-            self.link.send(feed.snapshot(facts))
+            self.link.send(feed.snapshot(facts | self._tuning))
             self._tell_changes(facts)
 
     def _tell_waiting(self) -> None:
@@ -125,7 +128,8 @@ class RunPage(ServerFeed):
         if sight.crop is not None:
             crop = {"affine": sight.crop.affine.ravel().round(2).tolist(), "size": sight.crop.size}
         landmarks = None if sight.landmarks is None else sight.landmarks.round(1).ravel().tolist()
-        facts = {"crop": crop, "landmarks": landmarks, "hint": sight.hint}
+        face_there = sight.robot_face is not None
+        facts = {"crop": crop, "landmarks": landmarks, "hint": sight.hint, "face": face_there}
         camera = feed.picture("P", to_bgr(sight.frame), facts)
         face = None if sight.robot_face is None else feed.picture("F", sight.robot_face[..., ::-1], {})
         for message in (camera, face):
@@ -159,7 +163,11 @@ class RunPage(ServerFeed):
             elif request in REQUESTS:
                 self._operator.ask(str(request), by)
             elif request == "tune" and self._retune is not None:
-                self._retune(*_tuning(word))
+                gain, mirror = _tuning(word)
+                self._retune(gain, mirror)
+                self._tuning = {
+                    "gain": {group: gain.get(group, 1.0) for group in GROUPS}, "mirror": mirror,
+                }  # fmt: skip
             elif request == "play" and self._player is not None:
                 self._player.order(word)
         except (UserError, TypeError, ValueError, ArithmeticError) as error:

@@ -8,6 +8,7 @@ const token = location.hash.slice(1);
 const DELAY_MS = 70; // the head and the bars are drawn so much behind, so that there is something to go towards
 const HOLD_EVERY_MS = 50;
 const AWAY = 0.02; // of a control's range
+const SILENCE_MS = 2000;
 const COLUMNS = 34; // of a command: time, state, flags, age, 30 values
 
 const page = { socket: null, role: "", hello: null, values: null, shown: 0, commands: 0, pictures: 0, headError: "" };
@@ -17,6 +18,9 @@ const rows = []; // commands that came and were not shown yet
 let clock = null; // the run's clock minus the page's
 let head = null;
 let retryMs = 500;
+let heardAt = 0; // the last snapshot, of which there are four a second
+let silent = false;
+let tunedAt = -Infinity;
 
 // --- the connection ---
 
@@ -36,6 +40,7 @@ function connect() {
   };
   socket.onclose = ({ code }) => {
     page.role = "";
+    silent = false;
     clock = null;
     rows.length = 0;
     letGo();
@@ -57,11 +62,27 @@ function notice(text, bad = false) {
   byId("notice").classList.toggle("bad", bad);
 }
 
+function greeting() {
+  notice(page.role === "operator" ? "" : "You can look, and stop the robot. The operator's address does the rest.");
+}
+
+// A run that hangs still has its page, which is served by another process.
+function listenForSilence() {
+  const seconds = (performance.now() - heardAt) / 1000;
+  const now = Boolean(page.role) && 1000 * seconds > SILENCE_MS;
+  if (now) {
+    notice(`The run has said nothing for ${seconds.toFixed(0)} s: what is shown is old, and its buttons may do nothing.`, true);
+    showState("STARTING", "…");
+  } else if (silent && page.role) greeting();
+  silent = now;
+}
+
 function hear(word) {
   if (word.kind === "you") {
     page.role = word.role;
     byId("log").replaceChildren(); // the server tells it from the start
-    notice(word.role === "operator" ? "" : "You can look, and stop the robot. The operator's address does the rest.");
+    heardAt = performance.now();
+    greeting();
     mayDo();
   } else if (word.kind === "hello") greet(word);
   else if (word.kind === "snapshot") tell(word);
@@ -98,6 +119,7 @@ function greet(hello) {
   for (const id of ["resume", "reset", "neutral", "stop"]) byId(id).hidden = hello.can.look_only === true;
   byId("latency-box").hidden = hello.budget === undefined;
   byId("camera-box").hidden = hello.can.pictures === false;
+  byId("face-box").hidden = true;
   page.values = hello.controls.map((control) => control.neutral);
   byId("bars").replaceChildren(...hello.controls.map(bar));
   if (hello.can.tune) makeGains(hello);
@@ -147,6 +169,16 @@ function makeGains(hello) {
   }));
 }
 
+// Another page may have tuned it, or this one before it was loaded again; what is just being moved here stays.
+function showTuning(facts) {
+  if (!facts.gain || performance.now() - tunedAt < 1000) return;
+  byId("mirror").checked = facts.mirror;
+  for (const slider of document.querySelectorAll("#gains input")) {
+    slider.value = facts.gain[slider.dataset.group];
+    slider.nextElementSibling.textContent = Number(slider.value).toFixed(2);
+  }
+}
+
 // --- what happens ---
 
 function takeCommands(table) {
@@ -166,15 +198,17 @@ function takeCommands(table) {
   showState(page.hello?.states[table[table.length - COLUMNS + 1]]);
 }
 
-function showState(name) {
+function showState(name, text = name) {
   if (!name) return;
   byId("state").dataset.state = name;
-  byId("state-name").textContent = name;
+  byId("state-name").textContent = text;
 }
 
 function tell(facts) {
   page.snapshot = facts;
+  heardAt = performance.now();
   showState(facts.state);
+  showTuning(facts);
   byId("state-reason").textContent = facts.advice || facts.reason;
   byId("gear").textContent = [facts.gear, facts.vision_fps === undefined ? "" : `${facts.vision_fps.toFixed(1)} frames/s`].join("  ");
   const lines = {
@@ -216,6 +250,7 @@ async function showPicture(kind, data) {
   image.close();
   if (kind === "F") byId("face-box").hidden = false;
   else {
+    if (!facts.face) byId("face-box").hidden = true;
     drawCrop(g, facts, canvas.width / facts.width);
     byId("hint").textContent = facts.hint;
   }
@@ -266,6 +301,7 @@ function draw() {
   if (!page.hello) return;
   if (clock !== null) page.values = valuesAt(performance.now() + clock - DELAY_MS);
   page.shown += 1;
+  listenForSilence();
   page.hello.controls.forEach((control, k) => control.show(page.values[k]));
   drawHead();
   if (page.shown % 6 === 0 && !byId("latency-box").hidden) {
@@ -299,12 +335,16 @@ byId("hold").addEventListener("pointerdown", (event) => {
 for (const end of ["pointerup", "pointercancel", "lostpointercapture", "contextmenu"]) byId("hold").addEventListener(end, letGo);
 addEventListener("blur", letGo);
 addEventListener("keydown", (event) => {
-  if (event.code !== "Space" || event.target.matches("input, select")) return;
-  event.preventDefault(); // nor press the button that has the focus
+  if (event.code !== "Space") return;
+  event.preventDefault(); // nor press, tick or open what has the focus
   if (page.hello?.can.hold) takeHold();
   else if (!event.repeat) say({ do: "stop" });
 });
-addEventListener("keyup", (event) => event.code === "Space" && letGo());
+addEventListener("keyup", (event) => {
+  if (event.code !== "Space") return;
+  event.preventDefault(); // some browsers press and tick only now
+  letGo();
+});
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) letGo();
   say({ do: "look", at: !document.hidden });
@@ -312,6 +352,7 @@ document.addEventListener("visibilitychange", () => {
 
 let tuning = 0;
 function tune() {
+  tunedAt = performance.now();
   clearTimeout(tuning);
   tuning = setTimeout(() => {
     const gain = Object.fromEntries([...document.querySelectorAll("#gains input")].map((s) => [s.dataset.group, Number(s.value)]));
