@@ -119,10 +119,17 @@ def test_the_command_line_goes_before_the_file_and_the_file_before_the_default(f
 
 
 def test_a_source_on_the_command_line_replaces_the_file_s(file):
-    path = file("[capture]\ncamera = 2\nwidth = 640\nheight = 480")
-    capture = load(path, {"capture": {"camera": None, "input": "clip.mp4"}}).capture
-    assert (capture.camera, capture.input, capture.width) == (None, "clip.mp4", 640)
-    assert load(path, {"capture": {"camera": "/dev/video1"}}).capture.camera == "/dev/video1"
+    path = file('[capture]\ncamera = 2\nwidth = 640\nheight = 480\nfps = 30.0\nformat = "MJPG"')
+
+    def modes(**given: object) -> tuple[object, ...]:
+        capture = load(path, {"capture": {"camera": None, **given}}).capture
+        return capture.camera, capture.input, capture.width, capture.height, capture.fps, capture.format
+
+    assert modes(input="photos") == (None, "photos", None, None, None, "auto")
+    assert modes(camera="/dev/video1") == ("/dev/video1", None, None, None, None, "auto")
+    assert modes(camera=2) == modes() == (2, None, 640, 480, 30.0, "MJPG")
+    assert modes(input="photos", fps=5.0) == (None, "photos", None, None, 5.0, "auto")
+    assert load(file("[capture]\nfps = 5.0"), {"capture": {"input": "photos"}}).capture.fps == 5.0
 
 
 def test_a_wrong_argument_is_not_blamed_on_the_file(file):

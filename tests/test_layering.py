@@ -28,6 +28,7 @@ LEVELS = (
         "frames",
         "errors",
         "one_euro",
+        "places",
         "processor",
         "schemes",
         "within",

@@ -45,6 +45,17 @@ def test_a_process_told_to_be_smaller_is(tmp_path: Path):
     assert processor.beyond_avx2(path, {"ONEDNN_MAX_CPU_ISA": "AVX2"})  # PyTorch's own loops would
 
 
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("max 100000", 2), ("150000 100000", 2), ("100000 100000", 1), ("20000 100000", 1)]
+)
+def test_cores_are_those_that_this_process_may_use(tmp_path: Path, quota: str, cores: int, monkeypatch):
+    file = tmp_path / "cpu.max"
+    file.write_text(quota)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 7}, raising=False)
+    assert processor.cores(file) == cores
+    assert processor.cores(tmp_path / "none") == 2
+
+
 def test_no_cpuinfo_is_a_small_processor(tmp_path: Path):
     assert not processor.computes_bfloat16(tmp_path / "none", {})
     assert processor.flags(tmp_path / "none") == frozenset()

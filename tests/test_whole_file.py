@@ -27,6 +27,18 @@ def test_what_is_no_file_is_written_directly(tmp_path: Path):
         write_whole(Path("/dev/full"), b"x")
 
 
+def test_a_link_leads_to_the_same_file_and_its_permissions_stay(tmp_path: Path):
+    real, link = tmp_path / "dotfiles.toml", tmp_path / "config.toml"
+    real.write_bytes(b"before")
+    real.chmod(0o600)
+    link.symlink_to(real)
+    write_whole(link, b"after")
+    assert link.is_symlink()
+    assert real.read_bytes() == b"after"
+    assert real.stat().st_mode & 0o777 == 0o600
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.toml", "dotfiles.toml"]
+
+
 def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path):
     with pytest.raises(NotFoundError, match="No such file or directory"):
         write_whole(tmp_path / "no" / "a.json", b"x")

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from x2c_edge.errors import BadArgumentError, nearest
+from x2c_edge.places import home
 from x2c_edge.toml_text import from_toml, toml_key, toml_value
 from x2c_edge.within import Within
 
@@ -29,8 +30,8 @@ Tables = dict[str, Any]
 
 def default_path() -> Path:
     """The file that ``setup`` and ``check-robot`` write, and that is read when no other is named."""
-    home = os.environ.get("XDG_CONFIG_HOME", "")
-    folder = Path(home) if home.startswith("/") else Path.home() / ".config"
+    named = os.environ.get("XDG_CONFIG_HOME", "")
+    folder = Path(named) if named.startswith("/") else home() / ".config"
     return folder / "x2c-edge" / "config.toml"
 
 
@@ -53,9 +54,7 @@ def load(tree: type[Tree], path: Path | None, overrides: dict[str, Tables] | Non
         if given:
             current = data.setdefault(section, {})
             if isinstance(current, dict):
-                if "camera" in given or "input" in given:  # one source, whichever kind the file names
-                    current.pop("camera", None)
-                    current.pop("input", None)
+                _forget_another_source(current, given)
                 current.update(given)
                 typed.update((section, key) for key in given)
     file = "command line" if path is None else f"config {path}"
@@ -66,6 +65,17 @@ def load(tree: type[Tree], path: Path | None, overrides: dict[str, Tables] | Non
         raise BadArgumentError(f"{where}: {complaint}") from None
     except BadArgumentError as error:
         raise BadArgumentError(f"{file}: {error}") from None
+
+
+def _forget_another_source(capture: Tables, given: Tables) -> None:
+    """One source, whichever kind the file names; and a file's size, rate and format belong to its source."""
+    kinds = ("camera", "input")
+    if not any(kind in given for kind in kinds):
+        return
+    named = {kind: capture.pop(kind) for kind in kinds if kind in capture}
+    if named and named != {kind: given[kind] for kind in kinds if kind in given}:
+        for key in ("width", "height", "fps", "format"):
+            capture.pop(key, None)
 
 
 def filled(tree: type[Tree], tables: Tables) -> Tree:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from x2c_edge.errors import NotFoundError, nearest
+from x2c_edge.places import expanded, found_in, home, is_readable_file
 from x2c_edge.toml_text import from_toml
 
 MANIFEST: Final = "manifest.toml"
@@ -108,7 +109,7 @@ class Pack:
 
 def user_folder() -> Path:
     """Where the user's own packs live."""
-    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    base = os.environ.get("XDG_DATA_HOME") or str(home() / ".local" / "share")
     return Path(base) / "x2c-edge" / "packs"
 
 
@@ -128,7 +129,7 @@ def installed() -> Iterator[Path]:
     """Every pack folder that a name can reach, best first; a name found twice counts once."""
     seen: set[str] = set()
     for folder in search_folders():
-        for manifest in sorted(folder.glob(f"*/{MANIFEST}")):
+        for manifest in found_in(folder, f"*/{MANIFEST}"):
             if manifest.parent.name not in seen:
                 seen.add(manifest.parent.name)
                 yield manifest.parent
@@ -142,8 +143,8 @@ def find(name: str | None) -> Path:
     """
     name = name or DEFAULT_PACK
     if os.sep in name or name in (".", ".."):
-        path = Path(name).expanduser()
-        if (path / MANIFEST).is_file():
+        path = expanded(name)
+        if is_readable_file(path / MANIFEST):
             return path
         raise NotFoundError(f"pack '{name}': no {MANIFEST} there; give the folder that holds one")
     known = list(installed())

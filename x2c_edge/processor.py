@@ -6,6 +6,7 @@ Both limits that PyTorch and oneDNN take from the environment count, ``ONEDNN_MA
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
@@ -14,10 +15,24 @@ from pathlib import Path
 from typing import Final
 
 _CPUINFO: Final = Path("/proc/cpuinfo")
+_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")  # of a container, whose own group is the root here
 # Flags of /proc/cpuinfo that stand for arithmetic in bfloat16; without one of them it is emulated, which
 # takes many times what float32 takes.
 _BFLOAT16: Final = frozenset(("avx512_bf16", "amx_bf16", "bf16"))
 _AVX512: Final = frozenset(("avx512f", "avx512bw", "avx512dq", "avx512vl"))
+
+
+def cores(quota: Path = _QUOTA) -> int:
+    """Processors that this process may use: its affinity (taskset, a container's cpuset), and what its
+    control group has of their time (``docker --cpus``).
+    """
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+    try:
+        allowed, period = quota.read_text().split()[:2]
+        usable = min(usable, math.ceil(int(allowed) / int(period)))
+    except (OSError, ValueError):  # no such file, or "max"
+        pass
+    return max(usable, 1)
 
 
 def flags(cpuinfo: Path = _CPUINFO) -> frozenset[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from pathlib import Path
 
 from x2c_edge.errors import NotFoundError
@@ -12,14 +13,19 @@ from x2c_edge.errors import NotFoundError
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file under another name first, so that a full disk leaves the older one as it was.
 
-    NotFoundError when it cannot be written. What is there and no file (``/dev/stdout``) is written directly.
+    NotFoundError when it cannot be written. What is there and no file (``/dev/stdout``) is written directly;
+    of a link, the file that it leads to is replaced, and a file keeps its permissions.
     """
+    path = path.resolve() if path.is_symlink() else path
     partial = path.with_name(path.name + ".partial")
     try:
         if path.exists() and not path.is_file():
             path.write_bytes(data)
             return
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
         with partial.open("wb") as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())  # some disks say only now that they are full

@@ -60,6 +60,8 @@ def test_a_gif_is_a_video(tmp_path: Path):
         (SourceSpec(input="flie:///a.mp4"), BadArgumentError, "did you mean 'file'"),
         (SourceSpec(input="smb://host/a.mp4"), BadArgumentError, "unknown scheme 'smb:'"),
         (SourceSpec(input="file:///no/such.mp4"), NotFoundError, "no such file or folder: /no/such.mp4"),
+        (SourceSpec(input="~nobody-of-this-name.mp4"), NotFoundError, "no such file or folder: ~nobody"),
+        (SourceSpec(input="gst:" + "a" * 300), (BadArgumentError, NotFoundError), "GStreamer"),
         (SourceSpec(camera=0, input="a.mp4"), BadArgumentError, "one of the two"),
         (SourceSpec(camera="front"), BadArgumentError, "unknown camera 'front'"),
         (SourceSpec(camera=""), BadArgumentError, "unknown camera ''"),
@@ -78,6 +80,20 @@ def test_mistakes_get_one_clear_line(spec: SourceSpec, error: type[Exception], w
         open_source(spec)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_is_not_utf8_is_one_line(write_video, tmp_path: Path):
+    """OpenCV's own answer is a crash."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    odd = Path(os.fsdecode(b"caf\xe9.png"))
+    (folder / "a.png").rename(folder / odd)
+    video = write_video("a.mp4", "mp4v")
+    video = video.rename(video.with_name(os.fsdecode(b"\xff.mp4")))
+    for path in (folder, folder / odd, video):
+        with pytest.raises(NotFoundError, match="its name is not UTF-8; rename it"):
+            open_source(SourceSpec(input=str(path)))
 
 
 def test_a_mistyped_file_name_gets_its_neighbour(tmp_path: Path):

@@ -92,6 +92,13 @@ def test_pictures(portrait: np.ndarray) -> None:
     assert smile.min() > 0.1  # she smiles
     np.testing.assert_allclose(reader.read(portrait), values, atol=0.02)  # nothing is learnt in between
     assert reader.read(np.zeros((120, 120, 3), np.uint8)) is None
+    lying = np.rot90(portrait, 3)
+    assert all(reader.read(lying) is not None for _ in range(3))  # not only the first that lies
+    one = np.empty_like(portrait)
+    for picture in (portrait, lying, portrait[:, ::-1]):
+        one = np.resize(one, picture.shape)
+        one[...] = picture
+        assert reader.read(one) is not None  # every time the same array
     with pytest.raises(BadArgumentError, match=r"\(H, W, 3\) uint8"):
         reader.read(portrait.astype(np.float32))  # type: ignore[arg-type]
 

@@ -236,7 +236,12 @@ def test_a_driver_who_asks_gets_their_neutral(people: People):
     driver.keeper.retake()
     driver.show(0.3, odd)
     assert driver.keeper.hint == "hold still with a relaxed face"
-    driver.show(15, odd)
+    driver.show(1.2, odd)
+    assert driver.keeper.hint == ""
+    np.testing.assert_allclose(
+        shift(driver.keeper, people)[FACE], (odd.values - people.rest)[FACE], atol=0.01
+    )
+    driver.show(14, odd)
     assert driver.keeper.hint == ""
     np.testing.assert_allclose(driver.keeper.neutral.rest.values[FACE], odd.values[FACE], atol=1e-6)
 

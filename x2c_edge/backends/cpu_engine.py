@@ -6,13 +6,13 @@ A graph holds no weights (``convert.cpu_graphs``): they come from the pack's own
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
 
+from x2c_edge import processor
 from x2c_edge.backends.base import Buffer, Buffers
 from x2c_edge.backends.engine_files import (
     NoEnginesError,
@@ -34,9 +34,10 @@ PROVIDED: Final = ("x86_64", "AMD64", "aarch64", "arm64")  # by ONNX Runtime's w
 
 
 def default_threads() -> int:
-    """Half of the cores: the rest is for the camera, the actuation tick and the links, whose lateness would
-    cost more than the nets' speed gains."""
-    return max(1, (os.cpu_count() or 2) // 2)
+    """Half of the cores that we may use: the rest is for the camera, the actuation tick and the links, whose
+    lateness would cost more than the nets' speed gains.
+    """
+    return max(1, processor.cores() // 2)
 
 
 class CpuEngine(HostMemory):

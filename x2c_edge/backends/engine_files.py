@@ -22,6 +22,7 @@ from x2c_edge import packs
 from x2c_edge.backends.cuda_device import CudaDevice
 from x2c_edge.errors import BadArgumentError, NotFoundError, nearest
 from x2c_edge.packs import Pack
+from x2c_edge.places import found_in
 
 Precision = Literal["fp32", "fp16", "int8"]
 Target = Literal["gpu", "cpu"]
@@ -128,7 +129,7 @@ def build_command(pack: Pack, precision: Precision = "fp16", target: Target = "g
 def installed_sets(pack: Pack, folder: Path | None = None) -> Iterator[EngineSet]:
     """The readable sets that were built from a pack of this name, the newest first."""
     folder = folder or engines_folder()
-    found = folder.glob(f"*/{INDEX}")
+    found = found_in(folder, f"*/{INDEX}")
     for index in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
         engines = _read(index)
         if engines is not None and engines.key.pack == pack.name:

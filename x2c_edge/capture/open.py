@@ -12,6 +12,7 @@ from x2c_edge.capture.camera import PIXEL_FORMATS, v4l2_source
 from x2c_edge.capture.gstreamer import gst_source
 from x2c_edge.capture.paths import path_source
 from x2c_edge.errors import BadArgumentError, nearest
+from x2c_edge.places import expanded
 from x2c_edge.schemes import Schemes
 
 __all__ = ["SOURCES", "SourceSpec", "open_source"]
@@ -69,9 +70,9 @@ def _camera(camera: int | str | None, spec: SourceSpec) -> OpenSource:
 def _input(text: str, spec: SourceSpec) -> OpenSource:
     if not text.strip():
         raise BadArgumentError("empty input; give a video file, an image, a folder or gst:PIPELINE")
-    path = Path(text).expanduser()
+    path = expanded(text)
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", text)
-    if scheme is None or path.exists():
+    if scheme is None or _exists(path):
         return path_source(path, spec)
     make = SOURCES.find(scheme[1])
     if make is None:
@@ -83,3 +84,10 @@ def _input(text: str, spec: SourceSpec) -> OpenSource:
             f"http-push://HOST:PORT/stream{others}"
         )
     return make(text, spec)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a pipeline's text is too long for a name
+        return False

@@ -15,6 +15,7 @@ from x2c_edge.capture.base import EndOfStream, SourceState, SourceStatus, Usable
 from x2c_edge.capture.opencv import contiguous_bytes, cv2, fourcc_text, sensible_fps
 from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import Frame
+from x2c_edge.places import utf8
 
 # Frame counts in headers are estimates in some containers; only a clear shortfall is worth a word.
 _TOLERATED_SHORTFALL = 0.02
@@ -45,6 +46,7 @@ class VideoFile(Usable):
         self._ahead: deque[tuple[int, NDArray[np.uint8]]] = deque()  # read at the start, to look at
         self._repeated = 0  # pictures in a row that were the same
         self._looked = False  # whether it is interlaced, once there was a reason to
+        self._look: interlaced.Look | None = None  # under way
         self._previous: NDArray[np.uint8] | None = None
         self._promised = 0
         self._last_ns: int | None = None
@@ -56,7 +58,7 @@ class VideoFile(Usable):
         """NotFoundError when no picture can be read from it."""
         if self._capture is not None:
             return
-        capture = cv2.VideoCapture(str(self._path), _backend())
+        capture = cv2.VideoCapture(utf8(self._path), _backend())
         # An audio file opens, but has no picture size.
         if not capture.isOpened() or capture.get(cv2.CAP_PROP_FRAME_WIDTH) < 1:
             capture.release()
@@ -77,15 +79,20 @@ class VideoFile(Usable):
         while len(self._ahead) <= interlaced.REPEATED and (picture := self._next(capture)) is not None:
             self._ahead.append(picture)
         same = all(np.array_equal(a, b) for (_, a), (_, b) in pairwise(self._ahead))
-        if self._ahead and same and interlaced.is_unread(self._path, len(self._ahead)):
-            self.close()
-            raise NotFoundError(_not_read(self.name))
+        if self._ahead and same:
+            self._look = interlaced.Look(self._path, len(self._ahead))
+            try:
+                self._hear_of_look(interlaced.LONGEST_S)
+            except NotFoundError:
+                self.close()
+                raise
 
     def read(self, timeout_s: float) -> Frame | None:
         """The next frame at once; ``timeout_s`` is for sources that wait."""
         if self._capture is None or self._state == "ended":
             raise EndOfStream(self.name)
         picture = self._ahead.popleft() if self._ahead else self._next(self._capture)
+        self._hear_of_look(interlaced.LONGEST_S if picture is None else 0.0)
         if picture is None:
             self._finish()
             raise EndOfStream(self.name)
@@ -113,7 +120,7 @@ class VideoFile(Usable):
         return None
 
     def _watch(self, image: NDArray[np.uint8]) -> None:
-        """NotFoundError when the pictures stand still because the rest of the file is interlaced."""
+        """Where the pictures stand still, have it looked at whether the rest of the file is interlaced."""
         if self._looked:
             return
         before, self._previous = self._previous, image
@@ -121,9 +128,17 @@ class VideoFile(Usable):
         self._repeated = self._repeated + 1 if same else 0
         if self._repeated >= _STANDS_STILL:
             self._looked = True
-            if interlaced.is_unread(self._path, self._frames):
-                self._state, self._last_error = "ended", _not_read(self.name)
-                raise NotFoundError(self._last_error)
+            self._look = interlaced.Look(self._path, self._frames)
+
+    def _hear_of_look(self, patience_s: float) -> None:
+        """NotFoundError when the rest of the file is interlaced."""
+        found = None if self._look is None else self._look.finding(patience_s)
+        if found is None:
+            return
+        self._look = None
+        if found:
+            self._state, self._last_error = "ended", _not_read(self.name)
+            raise NotFoundError(self._last_error)
 
     def _growing(self, media_ms: float) -> int:
         t_ns = round(media_ms * 1e6) if math.isfinite(media_ms) else 0
@@ -146,6 +161,9 @@ class VideoFile(Usable):
 
     def close(self) -> None:
         capture, self._capture = self._capture, None
+        look, self._look = self._look, None
+        if look is not None:
+            look.close()
         if capture is not None:
             capture.release()
 

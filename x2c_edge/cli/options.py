@@ -93,6 +93,7 @@ def settings_from(options: dict[str, Any], *, by_itself: bool = False) -> Settin
     """
     from x2c_edge.config import default_path
     from x2c_edge.errors import BadArgumentError
+    from x2c_edge.places import is_readable_file
     from x2c_edge.runtime.settings import load
 
     if options.get("camera") is not None and options.get("input") is not None:
@@ -106,7 +107,7 @@ def settings_from(options: dict[str, Any], *, by_itself: bool = False) -> Settin
     if not given.get("run", {}).get("link"):
         given.get("run", {}).pop("link", None)
     file = options.get("config")
-    if file is None and default_path().is_file():
+    if file is None and is_readable_file(default_path()):
         file = default_path()
         if not by_itself:
             given.setdefault("run", {}).setdefault("link", [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,9 +98,21 @@ def build_set(
 
 def install(order: Order, key: EngineKey, plans: Mapping[str, bytes], parity: Parity) -> EngineSet:
     """Write a set that passed the gate."""
-    order.folder.mkdir(parents=True, exist_ok=True)
+    require_folder(order.folder)
     require_space(order.folder, sum(map(len, plans.values())))
     return write_set(key, plans, order.pack, parity.to_json(), order.folder)
+
+
+def require_folder(folder: Path) -> None:
+    """Make it where it is missing. NotFoundError when that cannot be, or it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise NotFoundError(
+            f"{folder}: engines cannot be put there ({error.strerror}); choose another place with --out"
+        ) from None
 
 
 def samples_of(nets: Sequence[EngineNet], heard: Listening) -> dict[str, list[Arrays]]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from x2c_edge.errors import NotFoundError
 from x2c_edge.face.crop_geometry import Square, eye_roll
 from x2c_edge.frames import Frame
+from x2c_edge.places import utf8
 
 Gray = NDArray[np.uint8]
 _BRIGHT_PART = 98  # percent
@@ -171,7 +172,7 @@ class YuNetDetector:
         if not Path(model).is_file():
             raise NotFoundError(f"{model}: no such YuNet model; give an .onnx file or leave the key out")
         try:
-            self._net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), score)
+            self._net = cv2.FaceDetectorYN.create(utf8(model), "", (320, 320), score)
         except cv2.error:
             raise NotFoundError(f"{model}: not a YuNet model that OpenCV {cv2.__version__} reads") from None
 
@@ -246,8 +247,8 @@ def yunet_passes(model: Path | str) -> list[Pass]:
 class FaceSearch:
     """Runs the passes that are due until one finds a wanted face; spreads the dear ones over frames.
 
-    The very first search runs them all: there may be only one picture. brightness: 0..1, of the brightest
-    parts of the last picture that was searched.
+    The first search, and the first after ``begin``, runs them all: there may be only one picture. brightness:
+    0..1, of the brightest parts of the last picture that was searched.
     """
 
     def __init__(self, passes: Sequence[Pass]) -> None:
@@ -271,6 +272,10 @@ class FaceSearch:
             if found := [box for box in boxes if wanted(box)]:
                 return found
         return []
+
+    def begin(self) -> None:
+        """As if nothing had been searched yet: another picture."""
+        self._turn, self._first = 0, True
 
     def restart(self) -> None:
         """Begin with the first passes again: a face was there a moment ago."""

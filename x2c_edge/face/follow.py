@@ -137,6 +137,7 @@ class FaceFollower:
         """Forget everything, also whom to wait for."""
         self._steady, self._last, self._seen, self._misses = None, None, 0, 0
         self._denied.clear()
+        self._search.begin()
 
     def locate(self, frame: Frame) -> FaceCrop | None:
         """The crop to look at in this frame; None if no face is followed and none was found."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from x2c_edge.errors import BadArgumentError, NotFoundError
+from x2c_edge.places import home
 
 Role = Literal["operator", "viewer"]
 
@@ -114,7 +115,7 @@ def operator_token() -> str:
                 f"{TOKEN_VARIABLE}: use at least {_SHORTEST_TOKEN} letters, digits, '-', '_', '.' or '~'"
             )
         return given
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    state = os.environ.get("XDG_STATE_HOME") or home() / ".local" / "state"
     kept = Path(state) / "x2c-edge" / "monitor-token"
     with contextlib.suppress(OSError):
         if len(token := kept.read_text().strip()) >= _SHORTEST_TOKEN:

@@ -320,6 +320,7 @@ class Learning:
         if found is not None:
             self._calibrator = None
             self._begin(found)
+            self._shift[:], self._turn[:] = self._base_shift, self._base_turn  # asked for: at once
 
     def _choose_anchor(self, t_ns: int, m: Measurement) -> None:
         """The frame nearest to rest so far, from the first on. Packs with an average motion do not need it,

@@ -17,6 +17,7 @@ from x2c_edge.capture.pictures_in import pictures_in
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.frames import FaceCrop, Frame
 from x2c_edge.nets.landmarks import IRISES, LANDMARK_IDS, OUTLINES
+from x2c_edge.places import utf8
 from x2c_edge.record.bars import MIN_HEIGHT, draw_bars
 from x2c_edge.record.drawing import ORANGE, SKY, YELLOW, Colour, Image
 
@@ -65,6 +66,7 @@ class SideBySideWriter:
         if panel_height % 2 or panel_height < MIN_HEIGHT:
             raise ValueError(f"panel_height: {panel_height} is not an even number from {MIN_HEIGHT}")
         self._path = Path(path)
+        utf8(self._path.absolute())  # said now, not when the first picture is there
         self._partial = self._path.with_name(f"{self._path.stem}.partial.ismv")
         _require_writable(self._path, self._partial)
         self._fps = fps
@@ -163,7 +165,7 @@ class SideBySideWriter:
             size = (picture.shape[1], picture.shape[0])
             code = cv2.VideoWriter.fourcc(*"mp4v")
             self._encoder = cv2.VideoWriter(
-                str(self._partial.absolute()), cv2.CAP_FFMPEG, code, self._fps, size
+                utf8(self._partial.absolute()), cv2.CAP_FFMPEG, code, self._fps, size
             )
             if not self._encoder.isOpened():
                 self._encoder = None

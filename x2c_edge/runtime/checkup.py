@@ -27,7 +27,7 @@ def checkup() -> list[Finding]:
 
 def _kernel() -> Finding:
     cuda = "with CUDA" if _kernels.cuda_built() else "CPU only"
-    found = f"{cuda}, {_kernels.cpu_variant()} code on {processor.describe()}, {os.cpu_count()} cores"
+    found = f"{cuda}, {_kernels.cpu_variant()} code on {processor.describe()}, {processor.cores()} cores"
     return Finding("kernels", True, found, needed=True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +25,7 @@ class FaceReader:
         chosen = choose(settings)
         backend = open_device(settings, chosen.pack)
         self._seeing = build_vision(settings, chosen, backend, unrelated=unrelated)
+        self._unrelated = unrelated
         self.gear = self._seeing.gears[0]
         self.device = f"{backend.name} on {backend.device}"
 
@@ -31,6 +34,8 @@ class FaceReader:
 
         ``Expression.values``: (30,) float64 in the order of ``NAMES``, paper units.
         """
+        if self._unrelated:  # vision tells a new picture by its array, and the caller may use one for all
+            frame = replace(frame, image=frame.image.copy(order="C"))
         return self._seeing.vision.process(frame, self.gear).expression
 
     @property
@@ -53,6 +58,5 @@ class PictureReader:
                 f"a picture of shape {picture.shape} and dtype {picture.dtype}; give (H, W, 3) uint8, BGR"
             )
         self._seq += 1
-        # A copy: vision tells a new picture by its array.
-        expression = self._reader.read(Frame(self._seq, self._seq, picture.copy(order="C")))
+        expression = self._reader.read(Frame(self._seq, self._seq, np.ascontiguousarray(picture)))
         return None if expression is None else expression.values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,6 +67,7 @@ def write(path: Path, tables: Tables) -> Path | None:
     if before is not None and before != text:
         kept = _free_name(path)
         write_whole(kept, before)
+        kept.chmod(stat.S_IMODE(path.stat().st_mode))
     write_whole(path, text)
     return kept
 
