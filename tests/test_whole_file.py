@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,15 @@ def test_what_is_no_file_is_written_directly(tmp_path: Path):
     assert Path("/dev/null").is_char_device()
     with pytest.raises(NotFoundError, match=r"cannot be written \(No space left"):
         write_whole(Path("/dev/full"), b"x")
+
+
+def test_standard_output_is_a_link_to_no_file(tmp_path: Path):
+    write = "from pathlib import Path; from x2c_edge.whole_file import write_whole as w; "
+    write += "w(Path('/dev/stdout'), b'x')"
+    done = subprocess.run([sys.executable, "-c", write], stdout=subprocess.PIPE, check=True)
+    assert done.stdout == b"x"
+    with pytest.raises(NotFoundError, match="File name too long"):
+        write_whole(tmp_path / ("a" * 300), b"x")
 
 
 def test_a_link_leads_to_the_same_file_and_its_permissions_stay(tmp_path: Path):

@@ -16,12 +16,14 @@ def write_whole(path: Path, data: bytes) -> None:
     NotFoundError when it cannot be written. What is there and no file (``/dev/stdout``) is written directly;
     of a link, the file that it leads to is replaced, and a file keeps its permissions.
     """
-    path = path.resolve() if path.is_symlink() else path
     partial = path.with_name(path.name + ".partial")
     try:
         if path.exists() and not path.is_file():
             path.write_bytes(data)
             return
+        if path.is_symlink():
+            path = path.resolve()
+            partial = path.with_name(path.name + ".partial")
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
         with partial.open("wb") as file:
             if mode is not None:

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from tests.capture.conftest import level
+from x2c_edge.capture import interlaced
 from x2c_edge.capture.base import EndOfStream
 from x2c_edge.capture.open import SourceSpec, open_source
+from x2c_edge.capture.pacing import Paced
 from x2c_edge.capture.video_file import VideoFile
 from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import Frame
@@ -201,6 +203,46 @@ def test_a_video_that_stands_still_is_no_interlaced_one(tmp_path: Path):
     source.open()
     assert len(read_all(source)) == 30
     assert source.status().last_error is None
+
+
+def still_video(path: Path) -> VideoFile:
+    """Two pictures that differ, and thirty that do not."""
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), 25, (64, 48))
+    for grey in (200, 30, *[90] * 30):
+        writer.write(np.full((48, 64, 3), grey, np.uint8))
+    writer.release()
+    return VideoFile(path)
+
+
+def test_a_video_that_is_played_is_not_kept_waiting_by_a_look(tmp_path: Path, monkeypatch):
+    asked = []
+
+    class Endless:
+        def __init__(self, path: Path, upto: int) -> None:
+            pass
+
+        def finding(self, patience_s: float = 0.0) -> None:
+            asked.append(patience_s)
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(interlaced, "Look", Endless)
+    source = still_video(tmp_path / "still.mp4")
+    played = Paced(source)
+    played.open()
+    for _ in range(20):
+        assert played.read(1.0) is not None
+    assert len(asked) > 5
+    assert not any(asked)
+    played.close()
+
+
+def test_without_a_place_for_temporary_files_a_still_video_is_played(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", "/nonexistent")
+    source = still_video(tmp_path / "still.mp4")
+    source.open()
+    assert len(read_all(source)) == 32
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.mp4", "mp4v"), ("a.avi", "MJPG")])

@@ -29,6 +29,18 @@ if child == 0:
 print("status", os.waitpid(child, os.WUNTRACED)[1], flush=True)
 """
 
+# And then as with "fg".
+TO_THE_FRONT = """
+import signal, time
+time.sleep(2)
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+os.tcsetpgrp(0, child)
+print("fg", flush=True)
+"""
+FOREGROUND_LATER = BACKGROUND.replace("wait(1)", "wait(20)").replace(
+    'print("status"', TO_THE_FRONT + 'print("status"'
+)
+
 
 def read_until(master: int, word: bytes) -> bytes:
     seen = b""
@@ -57,6 +69,19 @@ def test_in_the_background_of_a_terminal_it_is_not_stopped() -> None:
     said = read_until(master, b"status")
     assert b"nothing" in said
     assert b"status 0" in said + read_until(master, b"status 0")
+    os.waitpid(child, 0)
+    os.close(master)
+
+
+def test_keys_work_once_it_is_in_the_foreground() -> None:
+    child, master = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-c", FOREGROUND_LATER])
+    assert b"ready" in read_until(master, b"ready")
+    assert b"fg" in read_until(master, b"fg")
+    time.sleep(1)  # it looks five times a second
+    os.write(master, b"n")
+    assert b"pressed" in read_until(master, b"pressed")
     os.waitpid(child, 0)
     os.close(master)
 

@@ -58,6 +58,17 @@ def test_a_short_absence_is_none(newcomers: Newcomers, away_ms: int, joins: bool
     assert look(newcomers, "up", "up", 1000 + away_ms) is joins
 
 
+@pytest.mark.parametrize(("away_ms", "joins"), [(400, False), (600, True)])
+def test_an_absence_that_was_seen_once_counts_as_long_as_it_was(
+    newcomers: Newcomers, away_ms: int, joins: bool
+):
+    look(newcomers, "up", "up", 0)
+    newcomers.admit()
+    look(newcomers, "down", "up", 1000)
+    assert look(newcomers, "up", "up", 1000 + away_ms) is joins
+    assert told_to_rest(newcomers) is joins
+
+
 def test_one_that_goes_while_it_waits_is_not_admitted(newcomers: Newcomers):
     look(newcomers, "up", "up", 0)
     look(newcomers, "down", "up", 100)

@@ -113,6 +113,17 @@ def test_a_reference_that_other_nets_took_is_used_and_told(settings, tmp_path: P
         assert run.eyes.has_reference
 
 
+def test_a_reference_that_is_taken_again_is_not_the_old_one_under_a_new_name(settings, tmp_path: Path):
+    path = tmp_path / "driver.json"
+    odd = NEUTRAL + 0.2
+    Reference(odd, np.eye(3), eyes="0123456789abcdef").save(path)
+    run = open_run(settings(calibration={"reference": path}), Outputs(fast=True, save_reference=path))
+    assert run.caution.endswith("as this run does")
+    run.run()
+    assert Reference.load(path).eyes != "0123456789abcdef"
+    assert np.abs(Reference.load(path).values - odd).max() > 0.1
+
+
 def test_a_snapshot_says_what_the_run_did(settings):
     run = open_run(settings(run={"budget_ms": 70.0}), FAST)
     before = run.snapshot()

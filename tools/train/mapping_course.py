@@ -75,7 +75,7 @@ def main(
             for split, rows in (("train", people_seen.learnt), ("val", people_seen.heads["val"]))
         }
         played, held_out = sides(work / "pairs", ANIMATION_PAIRS, seed)
-        further = sides(work / "more", animations, seed + MORE_SEED)
+        further = sides(work / f"more-{animations}", animations, seed + MORE_SEED)
         rendered = [
             cached(work / "necks.npz", partial(render, NECKS, SIZE, 11 + seed, neck=True)),
             cached(work / "poses.npz", partial(render, POSES, SIZE, 10 + seed)),
@@ -88,7 +88,7 @@ def main(
         weights[-motions:] = loudness(pairs.controls, people_seen.meant(people_seen.heads["train"]))
         twice = np.concatenate([np.arange(len(pairs)), np.arange(len(pairs))[-motions:]])
         # Another pack, seed or number of motions has another folder; a course that is over has no file.
-        kept = people_seen.work / f"mapping-{animations}.checkpoint"
+        kept = people_seen.work / f"mapping-{animations}-{epochs}-{lr:g}.checkpoint"
         trained = train(
             replace(MAPPING_FINAL, epochs=epochs, learning_rate=lr),
             SomePairs(pairs, twice),

@@ -36,8 +36,11 @@ class Look:
     def __init__(self, path: Path, upto: int) -> None:
         first = max(upto - _BEFORE, 0)
         quiet = {"OPENCV_FFMPEG_LOGLEVEL": _ERRORS, "OPENCV_LOG_LEVEL": "ERROR"}
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115
         self._process: subprocess.Popen[bytes] | None = None
+        try:
+            self._said = tempfile.TemporaryFile()  # noqa: SIM115
+        except OSError:  # nowhere to write
+            return
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _READ, str(path), str(first), str(upto - first)],

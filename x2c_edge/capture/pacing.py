@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from x2c_edge.capture.base import EndOfStream, Source, SourceStatus
 from x2c_edge.capture.images import Images
+from x2c_edge.capture.video_file import VideoFile
 from x2c_edge.frames import Frame
 
 
@@ -23,6 +24,8 @@ class Paced:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        if isinstance(source, VideoFile):
+            source.waits = False
         self._start_ns: int | None = None
         self._first_media_ns = 0
         self._next: Frame | None = None

@@ -33,6 +33,7 @@ class VideoFile(Usable):
     """
 
     live = False
+    waits = True  # to know whether it is interlaced; not where somebody plays it in real time
 
     def __init__(self, path: str | Path) -> None:
         self.name = str(path)
@@ -129,6 +130,7 @@ class VideoFile(Usable):
         if self._repeated >= _STANDS_STILL:
             self._looked = True
             self._look = interlaced.Look(self._path, self._frames)
+            self._hear_of_look(interlaced.LONGEST_S if self.waits else 0.0)
 
     def _hear_of_look(self, patience_s: float) -> None:
         """NotFoundError when the rest of the file is interlaced."""

@@ -83,11 +83,11 @@ def _build(
     from x2c_edge.convert import engine_set
 
     engine_set.clip_of(order)
-    engine_set.require_folder(order.folder)
     for built in installed_sets(order.pack, order.folder):
         if built.key == key and not force:
             typer.echo(f"already built: {engine_set.describe(built)}")
             return False
+    engine_set.require_folder(order.folder)
 
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn

@@ -9,9 +9,8 @@ import os
 import select
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 try:
     import termios
@@ -33,19 +32,24 @@ def watched(
     if termios is None or sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
         yield
         return
-    if not _ours(sys.stdin.fileno()):
-        yield
-        return
     keyboard = sys.stdin.fileno()  # read past Python's buffer, which select cannot see
-    before = termios.tcgetattr(keyboard)
+    before: list[list[Any]] = []  # how the terminal was, once we have set it up
     stop = threading.Event()
+
+    def set_up() -> bool:
+        """Keys at once, Ctrl-C still a signal. False while the terminal is somebody else's."""
+        if not _ours(keyboard):
+            return False
+        if not before:
+            before.append(termios.tcgetattr(keyboard))
+            tty.setcbreak(keyboard)
+        return True
 
     def read() -> None:
         while not stop.is_set():
-            if select.select([keyboard], [], [], POLL_S)[0]:
-                if os.isatty(keyboard) and not _ours(keyboard):
-                    time.sleep(POLL_S)  # somebody else's keys
-                    continue
+            if os.isatty(keyboard) and not set_up():
+                stop.wait(POLL_S)
+            elif select.select([keyboard], [], [], POLL_S)[0]:
                 keys = b""
                 with contextlib.suppress(OSError):
                     keys = os.read(keyboard, 64)
@@ -55,7 +59,7 @@ def watched(
                 for key in keys.decode(errors="ignore"):
                     actions.get(key, lambda: None)()
 
-    tty.setcbreak(keyboard)  # keys at once, Ctrl-C still a signal
+    set_up()
     reader = threading.Thread(target=read, name="keys", daemon=True)
     reader.start()
     try:
@@ -64,13 +68,13 @@ def watched(
         stop.set()
         reader.join()
         with contextlib.suppress(termios.error):  # the terminal may have gone
-            if _ours(keyboard):
-                termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+            if before and _ours(keyboard):
+                termios.tcsetattr(keyboard, termios.TCSADRAIN, before[0])
 
 
 def _ours(terminal: int) -> bool:
-    """Whether it is a terminal whose foreground is this program."""
+    """Whether this program is in the terminal's foreground."""
     try:
         return os.tcgetpgrp(terminal) == os.getpgrp()
-    except OSError:  # not a terminal, or not this session's
-        return False
+    except OSError:  # not the terminal of this session, so it stops nobody
+        return True

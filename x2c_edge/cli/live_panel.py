@@ -86,8 +86,9 @@ class LivePanel:
             live.update(panel(snapshot, height=self._console.height, keys=self.keys), refresh=True)
 
     def _print(self, line: str) -> None:
-        with contextlib.suppress(OSError):
-            self._console.print(line, soft_wrap=True, markup=False, highlight=False)
+        with contextlib.suppress(OSError):  # rich would keep what cannot be written, and try it all again
+            self._console.file.write(line + "\n")
+            self._console.file.flush()
 
 
 class _Quiet(Console):

@@ -46,7 +46,7 @@ def choose(settings: Settings) -> Chosen:
     if reference is not None and reference.eyes not in ("", pack.eyes):
         caution = (
             f"reference {saved}: taken with other nets than pack '{pack.name}' has now; "
-            "take it again with --save-reference"
+            "--save-reference takes it anew"
         )
     return Chosen(reference, pack, people_of(pack), gears_of(pack, run.pipeline), caution)
 

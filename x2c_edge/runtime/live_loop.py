@@ -24,7 +24,7 @@ from x2c_edge.runtime.tick import TickClock
 from x2c_edge.runtime.vision import Sight
 
 READ_TIMEOUT_S: Final = 0.1
-LINK_CHECK_EVERY: Final = 6  # ticks
+LINK_CHECK_S: Final = 0.1
 CLOSE_TIMEOUT_S: Final = 1.0
 
 
@@ -174,6 +174,7 @@ class LiveLoop:
         """The tick. Deadlines are absolute: a late tick does not push the next ones back."""
         supervisor, book = self._supervisor, self._book
         tick, start_ns = 0, time.monotonic_ns()
+        check_every = max(1, round(LINK_CHECK_S * 1e9 / self._parts.period_ns))
         clock, duration_s = self._clock, self._parts.duration_s
         clock.due_ns = start_ns
         informant = Informant(supervisor)
@@ -185,7 +186,7 @@ class LiveLoop:
             now_ns = time.monotonic_ns()
             if tick:
                 book.tick_jitter.add(now_ns - due_ns)
-            if tick % LINK_CHECK_EVERY == 0:
+            if tick % check_every == 0:
                 self._watch_links(now_ns)
             over = duration_s is not None and now_ns - start_ns > duration_s * 1e9
             if (over or self._asked_to_stop) and not self._stopping.is_set():

@@ -35,16 +35,21 @@ class Newcomers:
         came = False
         for number, status in enumerate(statuses):
             if status.state == "up":
+                self._note_absence(number, status, now_ns)
                 self._lost_ns.pop(number, None)
                 if number in self._apart - self._waiting:
                     self._waiting.add(number)
                     came = True
                 continue
             self._waiting.discard(number)
-            lost_ns = self._lost_ns.setdefault(number, now_ns)
-            if moves_a_robot(status.uri) and now_ns - lost_ns >= _STILL_THERE_NS:
-                self._apart.add(number)
+            self._lost_ns.setdefault(number, now_ns)
+            self._note_absence(number, status, now_ns)
         return came
+
+    def _note_absence(self, number: int, status: LinkStatus, now_ns: int) -> None:
+        lost_ns = self._lost_ns.get(number, now_ns)
+        if moves_a_robot(status.uri) and now_ns - lost_ns >= _STILL_THERE_NS:
+            self._apart.add(number)
 
     def admit(self) -> None:
         """The run is at neutral: whoever waits goes with it from now on."""

@@ -30,6 +30,9 @@ def open_run(
     outputs = outputs or Outputs()
     with beginning(settings, outputs) as begun:
         chosen = choose(settings)  # before anything opens
+        if chosen.caution and outputs.save_reference is not None:
+            # What is saved shall be what these nets see, not the old values under their name.
+            chosen = replace(chosen, reference=None, caution=f"{chosen.caution}, as this run does")
         source = _source(settings, outputs.fast)
         begun.undo.callback(source.close)
         # Before the network is loaded: a robot needs its time to answer, and goes to neutral meanwhile.
