@@ -27,6 +27,7 @@ LEVELS = (
         "controls",
         "frames",
         "errors",
+        "locked",
         "one_euro",
         "places",
         "processor",

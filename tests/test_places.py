@@ -57,6 +57,6 @@ def test_a_tilde_that_is_nobody_s_is_part_of_a_name():
 
 
 def test_only_names_in_utf8_go_to_opencv():
-    assert places.utf8(Path("/tmp/Grüße 1.png")) == "/tmp/Grüße 1.png"
+    assert places.opencv_name(Path("/tmp/Grüße 1.png")) == "/tmp/Grüße 1.png"
     with pytest.raises(NotFoundError, match="its name is not UTF-8"):
-        places.utf8(os.fsdecode(b"/tmp/caf\xe9.png"))
+        places.opencv_name(os.fsdecode(b"/tmp/caf\xe9.png"))

@@ -42,10 +42,14 @@ def found_in(folder: Path, pattern: str) -> list[Path]:
         return []
 
 
-def utf8(path: Path | str) -> str:
-    """The path as OpenCV takes it. It crashes on a name that is not UTF-8: NotFoundError instead."""
+def opencv_name(path: Path | str) -> str:
+    """The whole path as OpenCV takes it; it crashes on a name that is not UTF-8. NotFoundError for one, and
+    where the working folder is gone."""
     try:
-        str(path).encode()
+        whole = str(Path(path).absolute())
+        whole.encode()
     except UnicodeEncodeError:
         raise NotFoundError(f"{path}: its name is not UTF-8; rename it") from None
-    return str(path)
+    except OSError as error:
+        raise NotFoundError(f"{path}: the folder where we are is gone ({error.strerror})") from None
+    return whole

@@ -12,10 +12,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar, cast
+from urllib.parse import SplitResult, urlsplit
 
 from x2c_edge.errors import BadArgumentError
 
 Maker = TypeVar("Maker")
+
+
+def parts_of(text: str, what: str) -> SplitResult:
+    """``urlsplit``; BadArgumentError where it cannot read the text. what: it is, for the message."""
+    try:
+        return urlsplit(text)
+    except ValueError as error:
+        raise BadArgumentError(f"{what} '{text}': {str(error)[:1].lower()}{str(error)[1:]}") from None
+
+
+def require_no_nul(text: str, what: str) -> None:
+    """BadArgumentError for a character that no name can have."""
+    if "\0" in text:
+        raise BadArgumentError(f"{what} {text!r}: holds a NUL character; leave it out")
 
 
 @dataclass(frozen=True)

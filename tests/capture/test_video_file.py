@@ -278,6 +278,18 @@ def test_any_name_is_a_file_s_name(write_video, monkeypatch, name: str):
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg here to make the file")
+def test_pictures_that_matroska_does_not_count_are_not_missing(write_video, tmp_path: Path):
+    path = tmp_path / "a.mkv"
+    make = ["ffmpeg", "-v", "error", "-i", write_video("a.mp4", "mp4v", frames=60), "-vf"]
+    make += ["select='not(mod(n,2))+gt(n,40)'", "-fps_mode", "vfr", path]
+    subprocess.run(make, check=True)
+    source = VideoFile(path)
+    source.open()
+    assert len(read_all(source)) < 45
+    assert source.status().last_error is None
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg here to make the file")
 def test_video_that_turns_interlaced_in_the_middle_is_said_there(write_video, tmp_path: Path):
     moving = write_video("moving.avi", "MJPG", frames=20, size=(320, 240))
     parts = []

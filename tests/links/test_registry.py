@@ -60,6 +60,10 @@ def test_a_good_uri_makes_a_closed_link(uri: str) -> None:
         ("udp://secret@localhost", "write udp://HOST:PORT"),
         ("udp://localhost/path", "write udp://HOST:PORT"),
         ("udp://localhost?keys=x", "did you mean 'key'"),
+        ("udp://[::1", "link 'udp://\\[::1': invalid IPv6 URL"),
+        ("serial://[", "invalid IPv6 URL"),
+        ("zmq://[", "invalid IPv6 URL"),
+        ("jsonl:a\0b", "holds a NUL character"),
         ("udp://localhost?key_id=256", "key_id is a whole number from 0 to 255"),
     ],
 )

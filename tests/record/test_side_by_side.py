@@ -306,6 +306,39 @@ def test_a_video_that_did_not_reach_the_disk_gets_no_final_name(small_disk, monk
     assert 0 < pictures_in(small_disk / "a.partial.ismv") < 60
 
 
+def test_a_disk_without_room_leaves_the_older_video(small_disk):
+    path = small_disk / "keep.mp4"
+    path.write_bytes(b"older")
+    (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free - 600_000))
+    with pytest.raises(NotFoundError, match="left on the disk"), SideBySideWriter(path, 30, HEIGHT) as writer:
+        writer.write(plain(), None, None, NEUTRAL, "FOLLOWING")
+    assert path.read_bytes() == b"older"
+    assert sorted(p.name for p in small_disk.iterdir()) == ["filler", "keep.mp4"]
+
+
+def test_a_video_is_written_by_one_at_a_time(tmp_path):
+    path = tmp_path / "same.mp4"
+    with SideBySideWriter(path, 30, HEIGHT) as writer:
+        writer.write(plain(), None, None, NEUTRAL, "FOLLOWING")
+        with pytest.raises(NotFoundError, match="is being written by another run"):
+            SideBySideWriter(path, 30, HEIGHT)
+        writer.write(plain(), None, None, NEUTRAL, "FOLLOWING")
+    assert len(pictures(path)) == 2
+    SideBySideWriter(path, 30, HEIGHT).close()
+    assert [p.name for p in tmp_path.iterdir()] == ["same.mp4"]
+
+
+def test_names_that_cannot_be_are_one_line(tmp_path, monkeypatch):
+    with pytest.raises(NotFoundError, match="File name too long"):
+        SideBySideWriter(tmp_path / ("x" * 300 + ".mp4"), 30, HEIGHT)
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(NotFoundError, match="the folder where we are is gone"):
+        SideBySideWriter("o.mp4", 30, HEIGHT)
+
+
 def test_a_name_with_colons_is_a_file_s_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with SideBySideWriter("rec-12:30:05.mp4", 30, HEIGHT) as writer:

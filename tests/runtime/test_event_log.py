@@ -72,6 +72,17 @@ def test_who_asks_for_nothing_sees_nothing():
     assert done.stderr == ""
 
 
+def test_a_log_on_a_full_disk_is_said_once(face_clip: Path, small_pack: Path):
+    command = [
+        sys.executable, "-m", "x2c_edge.cli.main", "--log-file", "/dev/full", "run",
+        "--pack", str(small_pack), "--backend", "torch", "--input", str(face_clip), "--fast", "--duration", "0.5",
+    ]  # fmt: skip
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("No space left on device") == 2  # when it happens, and at the end
+
+
 def test_a_log_that_cannot_be_written_is_one_line(tmp_path: Path):
     command = [sys.executable, "-m", "x2c_edge.cli.main", "--log-file", str(tmp_path), "config", "show"]
     done = subprocess.run(command, capture_output=True, text=True)

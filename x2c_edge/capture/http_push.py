@@ -17,7 +17,6 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from x2c_edge.capture.live import Live, Raw
 from x2c_edge.capture.reopening import Reopening
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.frames import PixelFormat
+from x2c_edge.schemes import parts_of
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 5000
@@ -282,7 +282,7 @@ class HttpPush:
 
 def http_push_source(text: str, spec: SourceSpec) -> OpenSource:
     """The source of ``http-push://HOST:PORT/stream``, not yet open."""
-    parts = urlsplit(text)
+    parts = parts_of(text, "input")
     try:
         host, port = parts.hostname or DEFAULT_HOST, DEFAULT_PORT if parts.port is None else parts.port
     except ValueError:

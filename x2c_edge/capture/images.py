@@ -13,7 +13,7 @@ from x2c_edge.capture.base import EndOfStream, SourceState, SourceStatus, Usable
 from x2c_edge.capture.opencv import contiguous_bytes, cv2
 from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import Frame
-from x2c_edge.places import utf8
+from x2c_edge.places import opencv_name
 
 DEFAULT_FPS = 30.0
 PICTURE_S = 2.0
@@ -29,7 +29,7 @@ SUFFIXES = frozenset((
 def is_image(path: Path) -> bool:
     """True when the file's first bytes are those of a still image that OpenCV reads."""
     moving = (".gif", ".mjpg", ".mjpeg")
-    return path.suffix.lower() not in moving and bool(cv2.haveImageReader(utf8(path)))
+    return path.suffix.lower() not in moving and bool(cv2.haveImageReader(opencv_name(path)))
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -125,7 +125,7 @@ class Images(Usable):
         for path in self._paths:
             if path.stat().st_size == 0:
                 raise NotFoundError(f"image {path} is empty (zero bytes); write it again or leave it out")
-            if not cv2.haveImageReader(utf8(path)):
+            if not cv2.haveImageReader(opencv_name(path)):
                 raise NotFoundError(f"image {path} is damaged or not an image; replace it or leave it out")
         self._frames, self._state, self._last_error, self._opened = 0, "up", self._note, True
 

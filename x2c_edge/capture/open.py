@@ -13,7 +13,7 @@ from x2c_edge.capture.gstreamer import gst_source
 from x2c_edge.capture.paths import path_source
 from x2c_edge.errors import BadArgumentError, nearest
 from x2c_edge.places import expanded
-from x2c_edge.schemes import Schemes
+from x2c_edge.schemes import Schemes, require_no_nul
 
 __all__ = ["SOURCES", "SourceSpec", "open_source"]
 
@@ -70,6 +70,7 @@ def _camera(camera: int | str | None, spec: SourceSpec) -> OpenSource:
 def _input(text: str, spec: SourceSpec) -> OpenSource:
     if not text.strip():
         raise BadArgumentError("empty input; give a video file, an image, a folder or gst:PIPELINE")
+    require_no_nul(text, "input")
     path = expanded(text)
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", text)
     if scheme is None or _exists(path):

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from x2c_edge.capture.base import OpenSource, SourceSpec
 from x2c_edge.capture.camera import v4l2_source
 from x2c_edge.capture.images import Images, image_folder, is_image
 from x2c_edge.capture.video_file import VideoFile
 from x2c_edge.errors import NotFoundError, nearest
+from x2c_edge.schemes import parts_of
 
 
 def file_source(uri: str, spec: SourceSpec) -> OpenSource:
     """The source of ``file:///path``, not yet open."""
-    return path_source(Path(unquote(urlsplit(uri).path)), spec)
+    return path_source(Path(unquote(parts_of(uri, "input").path)), spec)
 
 
 def path_source(path: Path, spec: SourceSpec) -> OpenSource:

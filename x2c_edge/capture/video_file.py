@@ -15,7 +15,7 @@ from x2c_edge.capture.base import EndOfStream, SourceState, SourceStatus, Usable
 from x2c_edge.capture.opencv import contiguous_bytes, cv2, fourcc_text, sensible_fps
 from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import Frame
-from x2c_edge.places import utf8
+from x2c_edge.places import opencv_name
 
 # Frame counts in headers are estimates in some containers; only a clear shortfall is worth a word.
 _TOLERATED_SHORTFALL = 0.02
@@ -59,7 +59,7 @@ class VideoFile(Usable):
         """NotFoundError when no picture can be read from it."""
         if self._capture is not None:
             return
-        capture = cv2.VideoCapture(utf8(self._path), _backend())
+        capture = cv2.VideoCapture(opencv_name(self._path), _backend())
         # An audio file opens, but has no picture size.
         if not capture.isOpened() or capture.get(cv2.CAP_PROP_FRAME_WIDTH) < 1:
             capture.release()
@@ -70,7 +70,7 @@ class VideoFile(Usable):
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         self.nominal_fps = sensible_fps(capture.get(cv2.CAP_PROP_FPS))
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self._promised = int(count) if 0 < count < 1e9 else 0
+        self._promised = int(count) if 0 < count < 1e9 and not _is_matroska(self._path) else 0
         self._codec = fourcc_text(capture.get(cv2.CAP_PROP_FOURCC))
         self._state, self._frames, self._dropped, self._damaged = "up", 0, 0, 0
         self._last_ns = self._last_error = self._previous = None
@@ -180,6 +180,15 @@ class VideoFile(Usable):
             fps=self.nominal_fps,
             last_error=self._last_error,
         )
+
+
+def _is_matroska(path: Path) -> bool:
+    """Also WebM: these count no frames, and OpenCV makes a number up from the rate."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"\x1a\x45\xdf\xa3"
+    except OSError:
+        return False
 
 
 def _not_read(name: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 import time
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from x2c_edge.capture.live import Live, Raw
 from x2c_edge.capture.reopening import Reopening
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.frames import PixelFormat
+from x2c_edge.schemes import parts_of
 from x2c_edge.zeromq import Curve, Subscriber, read_curve, tcp
 
 DEFAULT_PORT: Final = 5000
@@ -63,7 +64,7 @@ class ZmqVideo:
 
 def zmq_source(text: str, spec: SourceSpec) -> OpenSource:
     """The source of ``zmq://HOST:PORT?curve=FILE``, not yet open."""
-    parts = urlsplit(text)
+    parts = parts_of(text, "input")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     try:
         host, port = parts.hostname, parts.port or DEFAULT_PORT

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import Final, Literal
 
+from x2c_edge.cli.streams import say
 from x2c_edge.errors import NotFoundError
 
 Level = Literal["debug", "info", "warning", "error"]
 _FORM: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class _File(logging.FileHandler):
+    """Says once that the file takes no more; ``logging``'s own prints a traceback for every line."""
+
+    lost = ""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if not _File.lost:
+            _File.lost = f"--log-file {self.baseFilename}: {sys.exc_info()[1]}; make room"
+            say(_File.lost)
+
+
+def lost() -> str:
+    """Why the log is not whole; empty when it is."""
+    return _File.lost
 
 
 def start(level: Level | None, file: Path | None) -> None:
@@ -21,7 +39,7 @@ def start(level: Level | None, file: Path | None) -> None:
         return
     logger = logging.getLogger("x2c_edge")
     try:
-        handler = logging.StreamHandler() if file is None else logging.FileHandler(file, encoding="utf-8")
+        handler = logging.StreamHandler() if file is None else _File(file, encoding="utf-8")
     except OSError as error:
         raise NotFoundError(
             f"--log-file {file}: {error.strerror}; choose a file that can be written"

@@ -86,9 +86,10 @@ def main() -> None:
     try:
         app()
     except SystemExit as end:
-        if streams.flushed() or end.code:
+        whole = streams.flushed()
+        if end.code or (whole and not log.lost()):
             raise
-        error: UserError = NotFoundError(_STDOUT_LOST)
+        error: UserError = NotFoundError(log.lost() if whole else _STDOUT_LOST)
     except UserError as trouble:
         if os.environ.get("X2C_EDGE_DEBUG"):
             raise

@@ -68,6 +68,7 @@ def profile(
             fast=fast,
             trace=trace,
             per_step=True,
+            reads=(config,),
             duration_s=duration,
             max_frames=frames,
             later=(json_file, plot),

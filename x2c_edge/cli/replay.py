@@ -39,7 +39,12 @@ def replay(
     require_a_hand(settings, page=monitor is not None, fast=fast)
     panel = panel_for(sys.stderr)
     outputs = Outputs(
-        fast=fast, save_video=save_video, monitor=monitor, foxglove=foxglove, duration_s=duration
+        fast=fast,
+        save_video=save_video,
+        monitor=monitor,
+        foxglove=foxglove,
+        reads=(config,),
+        duration_s=duration,
     )
     opened = open_replay(file, settings, outputs, panel.update)
     panel.keys = keys_of(opened)

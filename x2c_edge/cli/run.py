@@ -67,6 +67,7 @@ def run(
         save_reference=save_reference,
         monitor=monitor,
         foxglove=foxglove,
+        reads=(config,),
         duration_s=duration,
         service=ServiceManager(),
     )

@@ -38,8 +38,10 @@ def sim(
     from x2c_edge.robot.film import Film
     from x2c_edge.robot.receiver import ReceiverSettings
     from x2c_edge.robot.simulator import Simulator, summary
+    from x2c_edge.runtime.overwriting import require_apart
     from x2c_edge.whole_file import write_whole
 
+    require_apart((), (film, json))
     simulator = Simulator(
         link,
         Faults(fault),

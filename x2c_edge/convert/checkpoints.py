@@ -23,7 +23,7 @@ from x2c_edge.convert.space import require_space
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.nets import arch, published
 from x2c_edge.packs import NetInput, NetSpec, Pack, PackFile
-from x2c_edge.places import utf8
+from x2c_edge.places import opencv_name
 from x2c_edge.whole_file import write_whole
 
 AngleUnit = Literal["degree", "radian"]
@@ -93,7 +93,7 @@ def _robot_picture(path: Path, size: int) -> NDArray[np.uint8]:
     """(size, size, 3) RGB: the whole picture, resized as the published live system does (section 6)."""
     if not path.is_file():
         raise NotFoundError(f"robot image {path}: no such file")
-    picture = cv2.imread(utf8(path), cv2.IMREAD_COLOR)
+    picture = cv2.imread(opencv_name(path), cv2.IMREAD_COLOR)
     if picture is None:
         raise NotFoundError(f"robot image {path}: not a picture that OpenCV can read; use PNG or JPEG")
     height, width = picture.shape[:2]
@@ -170,7 +170,7 @@ def _write(
     nets["single_stage"] = replace(tracker, file=copied)
     features = saved(folder / "source.safetensors", source)
     image = folder / "neutral.png"
-    if not cv2.imwrite(utf8(image), picture[..., ::-1]):
+    if not cv2.imwrite(opencv_name(image), picture[..., ::-1]):
         raise NotFoundError(f"{image}: cannot be written")
     pack = Pack(
         name=name,

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from x2c_edge.errors import NotFoundError
 from x2c_edge.face.crop_geometry import Square, eye_roll
 from x2c_edge.frames import Frame
-from x2c_edge.places import utf8
+from x2c_edge.places import opencv_name
 
 Gray = NDArray[np.uint8]
 _BRIGHT_PART = 98  # percent
@@ -172,7 +172,7 @@ class YuNetDetector:
         if not Path(model).is_file():
             raise NotFoundError(f"{model}: no such YuNet model; give an .onnx file or leave the key out")
         try:
-            self._net = cv2.FaceDetectorYN.create(utf8(model), "", (320, 320), score)
+            self._net = cv2.FaceDetectorYN.create(opencv_name(model), "", (320, 320), score)
         except cv2.error:
             raise NotFoundError(f"{model}: not a YuNet model that OpenCV {cv2.__version__} reads") from None
 

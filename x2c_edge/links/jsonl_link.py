@@ -20,6 +20,7 @@ from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.frames import Command
 from x2c_edge.links.base import LinkNeeds, LinkStatus
 from x2c_edge.links.outbox import Outbox
+from x2c_edge.locked import opened_alone
 
 QUEUE: Final = 4096  # commands; more than a minute at 60 Hz
 _RETRY_S: Final = 0.5
@@ -97,7 +98,7 @@ class JsonlLink:
                 raise OSError(errno.EBADF, "closed")
             return fd
         # Without O_NONBLOCK a named pipe that nobody reads would hold up the start for ever.
-        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+        fd = opened_alone(self._path, os.O_NONBLOCK)
         if stat.S_ISREG(os.fstat(fd).st_mode):
             os.ftruncate(fd, 0)
         return fd

@@ -7,7 +7,7 @@ from typing import Final
 
 from x2c_edge.errors import BadArgumentError, nearest
 from x2c_edge.links.base import Link, LinkNeeds
-from x2c_edge.schemes import Schemes
+from x2c_edge.schemes import Schemes, require_no_nul
 
 MakeLink = Callable[[str, LinkNeeds], Link]
 
@@ -37,6 +37,7 @@ def make_link(uri: str, *, rate_hz: int, lossless: bool = False) -> Link:
 
     rate_hz, lossless: see ``LinkNeeds``. BadArgumentError for a URI that cannot be understood.
     """
+    require_no_nul(uri, "link")
     scheme, colon, _ = uri.partition(":")
     make = LINKS.find(scheme) if colon else None
     if make is None:

@@ -14,7 +14,7 @@ import select
 import termios
 import time
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import serial  # type: ignore[import-untyped]
 
@@ -26,6 +26,7 @@ from x2c_edge.links.conversation import Conversation, window_frames
 from x2c_edge.links.outbox import Outbox
 from x2c_edge.links.uri import number_of, options_of
 from x2c_edge.links.worker import WorkerLink
+from x2c_edge.schemes import parts_of
 
 DEFAULT_BAUD: Final = 921600
 SETTLE_S: Final = 2.0
@@ -39,7 +40,7 @@ _NOTHING_HEARD: Final = "the robot acknowledges nothing: it does not read, or th
 def serial_link(uri: str, needs: LinkNeeds) -> SerialLink:
     """The link of ``serial:///dev/NAME?baud=N&settle=S``, not yet open."""
     options = options_of(uri, {"baud", "settle"})
-    parts = urlsplit(uri)
+    parts = parts_of(uri, "link")
     device = unquote(parts.path)
     if parts.netloc or not device.startswith("/"):
         raise BadArgumentError(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from x2c_edge.errors import BadArgumentError, nearest
+from x2c_edge.schemes import parts_of
 
 
 def options_of(uri: str, allowed: set[str]) -> dict[str, str]:
     """What follows the question mark. BadArgumentError for an option that the link does not have."""
     options: dict[str, str] = {}
-    for name, value in parse_qsl(urlsplit(uri).query, keep_blank_values=True):
+    for name, value in parse_qsl(parts_of(uri, "link").query, keep_blank_values=True):
         if name not in allowed:
             raise BadArgumentError(
                 f"link '{uri}': unknown option '{name}'{nearest(name, allowed)}; it takes "
@@ -49,7 +50,7 @@ def address_of(uri: str, default_host: str, default_port: int) -> tuple[str, int
 
     BadArgumentError for anything else, a path or a user name included.
     """
-    parts = urlsplit(uri)
+    parts = parts_of(uri, "link")
     try:
         host, port = parts.hostname or default_host, parts.port
     except ValueError:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from x2c_edge.errors import NotFoundError, nearest
+from x2c_edge.locked import opened_alone
 
 try:
     import lz4.frame  # type: ignore[import-untyped]
@@ -49,7 +50,9 @@ class McapWriter:
 
         topics: name and JSON schema of the messages of every topic. facts: the metadata record "x2c-edge".
         """
-        self._file = path.open("wb")
+        descriptor = opened_alone(path)
+        os.ftruncate(descriptor, 0)
+        self._file = open(descriptor, "wb")  # noqa: SIM115
         self._writer = Writer(self._file, chunk_size=_CHUNK_BYTES)
         try:
             self._writer.start(profile="x2c-edge")

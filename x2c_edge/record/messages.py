@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from x2c_edge.capture.jpeg import MOST_PIXELS, decode_jpeg
+from x2c_edge.capture.jpeg import decode_jpeg
 from x2c_edge.controls import N_CONTROLS, NAMES
 from x2c_edge.frames import Command, Expression
 from x2c_edge.record.drawing import Image
@@ -29,6 +29,7 @@ ROBOT_FACE: Final = "/robot_face"
 LONGEST_SIDE: Final = 640  # pixels, of a recorded picture
 _JPEG_QUALITY: Final = 80
 _LONGEST_SIDE_SEEN: Final = 16384
+_MOST_PIXELS_SEEN: Final = 100_000_000  # a grey picture stands for a frame whose own was left out
 _LONGEST_HINT: Final = 120
 
 
@@ -122,7 +123,7 @@ def _seen(data: dict[str, Any]) -> Seen:
     seq, t_capture_ns = _whole(data, "seq", 0, 2**63), _whole(data, "t_capture_ns", -(2**63), 2**63)
     width = _whole(data, "width", 1, _LONGEST_SIDE_SEEN + 1)
     height = _whole(data, "height", 1, _LONGEST_SIDE_SEEN + 1)
-    if width * height > MOST_PIXELS:
+    if width * height > _MOST_PIXELS_SEEN:
         raise ValueError(f"a frame of {width}x{height} pixels")
     landmarks = None if data["landmarks"] is None else _array(data["landmarks"]).reshape(-1, 2)
     expression = None

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from x2c_edge.capture.pictures_in import pictures_in
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.frames import FaceCrop, Frame
+from x2c_edge.locked import opened_alone
 from x2c_edge.nets.landmarks import IRISES, LANDMARK_IDS, OUTLINES
-from x2c_edge.places import utf8
+from x2c_edge.places import opencv_name
 from x2c_edge.record.bars import MIN_HEIGHT, draw_bars
 from x2c_edge.record.drawing import ORANGE, SKY, YELLOW, Colour, Image
 
@@ -66,9 +67,9 @@ class SideBySideWriter:
         if panel_height % 2 or panel_height < MIN_HEIGHT:
             raise ValueError(f"panel_height: {panel_height} is not an even number from {MIN_HEIGHT}")
         self._path = Path(path)
-        utf8(self._path.absolute())  # said now, not when the first picture is there
         self._partial = self._path.with_name(f"{self._path.stem}.partial.ismv")
-        _require_writable(self._path, self._partial)
+        opencv_name(self._partial)  # said now, not when the first picture is there
+        self._lock: int | None = _opened_partial(self._path, self._partial)
         self._fps = fps
         self._height = panel_height
         self._camera_size: tuple[int, int] | None = None
@@ -122,10 +123,16 @@ class SideBySideWriter:
 
         NotFoundError when what is in the file is not what was written; it keeps its partial name then.
         """
-        if self._encoder is None:
+        if self._lock is None:
             return
-        self._encoder.release()
-        self._encoder = None
+        os.close(self._lock)
+        self._lock = None
+        if self._encoder is not None:
+            self._encoder.release()
+            self._encoder = None
+        if self._frames == 0:
+            self._partial.unlink(missing_ok=True)
+            return
         there = pictures_in(self._partial)
         if there < self._frames:
             raise NotFoundError(
@@ -161,20 +168,18 @@ class SideBySideWriter:
         return missing >= -1
 
     def _encode(self, picture: Image) -> None:
+        if self._frames % _LOOK_EVERY == 0:
+            self._require_room()
         if self._encoder is None:
             size = (picture.shape[1], picture.shape[0])
             code = cv2.VideoWriter.fourcc(*"mp4v")
-            self._encoder = cv2.VideoWriter(
-                utf8(self._partial.absolute()), cv2.CAP_FFMPEG, code, self._fps, size
-            )
+            self._encoder = cv2.VideoWriter(opencv_name(self._partial), cv2.CAP_FFMPEG, code, self._fps, size)
             if not self._encoder.isOpened():
                 self._encoder = None
                 raise NotFoundError(
                     f"{self._path}: this OpenCV cannot encode MP4 (no FFmpeg in it); "
                     "install the opencv-python wheel or leave --save-video out"
                 )
-        if self._frames % _LOOK_EVERY == 0:
-            self._require_room()
         self._encoder.write(picture)
         self._frames += 1
 
@@ -205,14 +210,14 @@ def to_bgr(frame: Frame | NDArray[np.uint8]) -> Image:
     return np.asarray(cv2.cvtColor(frame.image, code), dtype=np.uint8)
 
 
-def _require_writable(path: Path, partial: Path) -> None:
+def _opened_partial(path: Path, partial: Path) -> int:
+    """The partial file, locked."""
     if path.suffix.lower() != ".mp4":
         raise BadArgumentError(f"{path}: the side-by-side video is an MP4; give a name that ends in .mp4")
-    if path.is_dir():
-        raise NotFoundError(f"{path}: is a folder; give a file name that ends in .mp4")
     try:
-        partial.open("wb").close()
-        partial.unlink()
+        if path.is_dir():
+            raise NotFoundError(f"{path}: is a folder; give a file name that ends in .mp4")
+        return opened_alone(partial)
     except OSError as error:
         reason = error.strerror or str(error)
         raise NotFoundError(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from x2c_edge.capture.pictures_in import pictures_in
 from x2c_edge.errors import NotFoundError
-from x2c_edge.places import utf8
+from x2c_edge.places import opencv_name
 from x2c_edge.robot.face import AmecaFace
 
 FPS: Final = 30
@@ -36,7 +36,7 @@ class Film:
             raise NotFoundError(f"{path}: cannot be filmed; choose a .mp4 file in a folder that is yours")
         self._pose, self._label = pose, label
         self._writer = cv2.VideoWriter(
-            utf8(path.absolute()), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), FPS, (SIZE, SIZE)
+            opencv_name(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), FPS, (SIZE, SIZE)
         )
         if not self._writer.isOpened():
             raise NotFoundError(f"{path}: cannot be written; choose another file")

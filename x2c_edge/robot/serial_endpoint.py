@@ -12,13 +12,14 @@ import time
 import tty
 from collections import Counter
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.links.codec import Message, SerialParser, encode, to_serial
 from x2c_edge.links.uri import options_of
 from x2c_edge.robot.endpoint import Arrival, Endpoint, arrival_of
 from x2c_edge.robot.faults import Faults
+from x2c_edge.schemes import parts_of
 
 
 class SerialEndpoint(Endpoint):
@@ -28,12 +29,13 @@ class SerialEndpoint(Endpoint):
         super().__init__(uri)
         options_of(uri, {"baud", "settle"})  # the link's, so that one URI serves both ends
         self._faults = faults
-        path = unquote(urlsplit(uri).path)
+        path = unquote(parts_of(uri, "link").path)
         self._link = Path(path) if path not in ("", "/") else None
-        if self._link is not None and self._link.exists() and not self._link.is_symlink():
+        if self._link is not None and _is_somebody_elses(self._link):
             raise BadArgumentError(f"link '{uri}': {self._link} exists; name a path that the sim may make")
         self._parser = SerialParser()
         self._master = -1
+        self._name = ""
         self._rest = b""
 
     @property
@@ -43,7 +45,7 @@ class SerialEndpoint(Endpoint):
     def open(self) -> None:
         self._master, slave = os.openpty()
         tty.setraw(slave)
-        name = os.ttyname(slave)
+        name = self._name = os.ttyname(slave)
         # The slave stays closed here: the host's opening and leaving are seen as on a real port.
         os.close(slave)
         os.set_blocking(self._master, False)
@@ -92,5 +94,14 @@ class SerialEndpoint(Endpoint):
         os.close(self._master)
         self._rest = b""
         if self._link is not None:
-            with contextlib.suppress(FileNotFoundError):
-                self._link.unlink()
+            with contextlib.suppress(OSError):
+                if os.readlink(self._link) == self._name:  # another sim may have taken the place
+                    self._link.unlink()
+
+
+def _is_somebody_elses(link: Path) -> bool:
+    """Whether anything but a link that a sim has left there."""
+    try:
+        return link.exists() or (link.is_symlink() and not os.readlink(link).startswith("/dev/pts/"))
+    except OSError as error:
+        raise NotFoundError(f"{link}: cannot be made: {error.strerror}") from None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.links.base import Link
 from x2c_edge.links.registry import make_link
+from x2c_edge.runtime.overwriting import files_of, require_apart
 from x2c_edge.runtime.recorder import Recorder, RunRecorder
 from x2c_edge.runtime.service_manager import ServiceManager
 from x2c_edge.runtime.settings import Settings
@@ -37,6 +38,9 @@ class Outputs:
     duration_s: float | None = None
     max_frames: int | None = None
     later: tuple[Path | None, ...] = ()  # what the caller writes afterwards; checked before anything starts
+    reads: tuple[
+        Path | None, ...
+    ] = ()  # besides what the settings name: a recording, the settings themselves
     watchers: tuple[RunRecorder, ...] = ()  # what else is told about every frame and command
     service: ServiceManager | None = None  # systemd, for a run that is a process of its own
 
@@ -48,11 +52,23 @@ class Outputs:
                     f"{path}: cannot be written; choose a file in a folder that exists and is yours"
                 )
         if self.record is not None:
+            if self.record.exists() and not self.record.is_file():
+                raise NotFoundError(f"{self.record}: is no file; give a name that ends in .mcap")
             if self.record.suffix.lower() != ".mcap":
                 raise BadArgumentError(
                     f"--record {self.record}: a recording is an MCAP file; give a name that ends in .mcap"
                 )
             from x2c_edge.record import mcap_file  # noqa: F401 (that the package is there)
+
+    def require_apart(self, settings: Settings) -> None:
+        """BadArgumentError for an output that would overwrite what is read, or another output."""
+        capture, reference = settings.capture.input, settings.calibration.reference
+        read = [None if capture is None else Path(capture), *self.reads]
+        written = [
+            self.record, self.save_video, self.trace, *self.later, *files_of(settings.run.link or ()),
+        ]  # fmt: skip
+        require_apart([*read, reference], written)
+        require_apart(read, [*written, self.save_reference])  # a reference may be taken again
 
 
 class Outlets:
@@ -136,4 +152,7 @@ class Outlets:
 
 
 def _is_writable(path: Path) -> bool:
-    return path.parent.is_dir() and os.access(path.parent, os.W_OK) and not path.is_dir()
+    try:
+        return path.parent.is_dir() and os.access(path.parent, os.W_OK) and not path.is_dir()
+    except OSError:  # a name that is too long
+        return False

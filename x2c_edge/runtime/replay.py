@@ -28,7 +28,7 @@ def open_replay(
     on_snapshot: Callable[[Snapshot], None] | None = None,
 ) -> Run:
     """A recording's run, open and ready. NotFoundError when the file holds nothing to replay."""
-    with beginning(settings, outputs) as begun:
+    with beginning(settings, replace(outputs, reads=(*outputs.reads, path))) as begun:
         pictures = any((outputs.save_video, outputs.monitor, outputs.foxglove))
         recorded = Recorded(path, pictures=pictures)
         recorded.open()

@@ -49,6 +49,7 @@ def beginning(settings: Settings, outputs: Outputs) -> Iterator[Beginning]:
     NotFoundError, BadArgumentError for what cannot be used: said early, and cheaply.
     """
     outputs.require_writable()
+    outputs.require_apart(settings)
     supervisor = supervisor_of(settings)
     with ExitStack() as undo:
         outlets = Outlets(settings, outputs)
