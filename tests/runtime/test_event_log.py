@@ -75,7 +75,8 @@ def test_who_asks_for_nothing_sees_nothing():
 def test_a_log_on_a_full_disk_is_said_once(face_clip: Path, small_pack: Path):
     command = [
         sys.executable, "-m", "x2c_edge.cli.main", "--log-file", "/dev/full", "run",
-        "--pack", str(small_pack), "--backend", "torch", "--input", str(face_clip), "--fast", "--duration", "0.5",
+        "--pack", str(small_pack), "--backend", "torch", "--input", str(face_clip),
+        "--fast", "--duration", "0.5",
     ]  # fmt: skip
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 3
