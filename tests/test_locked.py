@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -37,6 +38,40 @@ def test_another_program_s_file_is_left_alone(tmp_path: Path):
     link.open()
     assert path.read_text() == ""
     link.close(1.0)
+
+
+@pytest.mark.parametrize("kind", ["/dev/null", "pipe"])
+def test_devices_and_pipes_are_for_everybody(tmp_path: Path, kind: str):
+    path = Path(kind)
+    if kind == "pipe":
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    links = [make_link(f"jsonl:{path}", rate_hz=60) for _ in range(2)]
+    for link in links:
+        link.open()
+    for link in links:
+        link.close(1.0)
+    if kind == "pipe":
+        os.close(reader)
+
+
+def test_a_file_that_gets_another_name_just_then_is_not_the_one(tmp_path: Path, monkeypatch):
+    path = tmp_path / "partial"
+    path.write_text("theirs")
+    lock, renamed = fcntl.flock, []
+
+    def rename_first(descriptor: int, how: int) -> None:
+        if not renamed:
+            path.rename(tmp_path / "final")
+            renamed.append(descriptor)
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", rename_first)
+    descriptor = opened_alone(path)
+    assert os.path.samestat(os.fstat(descriptor), path.stat())
+    assert (tmp_path / "final").read_text() == "theirs"
+    os.close(descriptor)
 
 
 def test_a_new_file_is_made_with_the_usual_permissions(tmp_path: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from pathlib import Path
 
 from x2c_edge.errors import NotFoundError
@@ -15,12 +16,24 @@ def opened_alone(path: Path | str, flags: int = 0) -> int:
 
     OSError when it cannot be opened, NotFoundError when somebody else writes it.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, 0o666)
+    while True:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, 0o666)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return descriptor  # devices and pipes are for everybody
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise NotFoundError(f"{path}: is being written by another run; choose another file") from None
+        except OSError:  # a file system without locks
+            return descriptor
+        if _is_still(path, descriptor):
+            return descriptor
+        os.close(descriptor)  # whoever had it has just given it another name
+
+
+def _is_still(path: Path | str, descriptor: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise NotFoundError(f"{path}: is being written by another run; choose another file") from None
-    except OSError:  # a file system, or a pipe, without locks
-        return descriptor
-    return descriptor
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except OSError:
+        return False

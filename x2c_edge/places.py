@@ -26,6 +26,14 @@ def expanded(text: str) -> Path:
         return Path(text)
 
 
+def exists(path: Path) -> bool:
+    """Whether something is there, as far as we may look; nothing has a name that no name can be."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def is_readable_file(path: Path) -> bool:
     """Whether it is a file, as far as we may look."""
     try:

@@ -281,12 +281,17 @@ def test_any_name_is_a_file_s_name(write_video, monkeypatch, name: str):
 def test_pictures_that_matroska_does_not_count_are_not_missing(write_video, tmp_path: Path):
     path = tmp_path / "a.mkv"
     make = ["ffmpeg", "-v", "error", "-i", write_video("a.mp4", "mp4v", frames=60), "-vf"]
-    make += ["select='not(mod(n,2))+gt(n,40)'", "-fps_mode", "vfr", path]
+    make += ["select='not(mod(n,2))+gt(n,40)'", "-fps_mode", "vfr", "-c:v", "mjpeg", path]
     subprocess.run(make, check=True)
     source = VideoFile(path)
     source.open()
     assert len(read_all(source)) < 45
     assert source.status().last_error is None
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    source = VideoFile(path)
+    source.open()
+    read_all(source)
+    assert "frames are missing: truncated or damaged" in str(source.status().last_error)
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg here to make the file")

@@ -328,6 +328,20 @@ def test_a_video_is_written_by_one_at_a_time(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["same.mp4"]
 
 
+def test_a_video_is_its_writer_s_until_it_has_its_name(tmp_path, monkeypatch):
+    path, count = tmp_path / "same.mp4", side_by_side.pictures_in
+
+    def while_counting(partial):
+        with pytest.raises(NotFoundError, match="is being written by another run"):
+            SideBySideWriter(path, 30, HEIGHT)
+        return count(partial)
+
+    monkeypatch.setattr(side_by_side, "pictures_in", while_counting)
+    with SideBySideWriter(path, 30, HEIGHT) as writer:
+        writer.write(plain(), None, None, NEUTRAL, "FOLLOWING")
+    assert len(pictures(path)) == 1
+
+
 def test_names_that_cannot_be_are_one_line(tmp_path, monkeypatch):
     with pytest.raises(NotFoundError, match="File name too long"):
         SideBySideWriter(tmp_path / ("x" * 300 + ".mp4"), 30, HEIGHT)

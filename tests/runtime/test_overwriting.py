@@ -36,6 +36,17 @@ def test_the_input_stays(settings, clip: Path, output: str):
     assert clip.read_bytes() == before
 
 
+@pytest.mark.parametrize("named", ["file://", "~"])
+def test_however_the_input_is_named(settings, clip: Path, named: str, monkeypatch: pytest.MonkeyPatch):
+    odd = clip.rename(clip.with_name("in put.mp4"))
+    monkeypatch.setenv("HOME", str(odd.parent))
+    text = "~/in put.mp4" if named == "~" else f"file://{odd.parent}/in%20put.mp4"
+    with pytest.raises(BadArgumentError, match="would be overwritten"):
+        open_run(settings(capture={"input": text}), Outputs(fast=True, save_video=odd))
+    with pytest.raises(BadArgumentError, match="NUL"):
+        open_run(settings(capture={"input": "a\0b"}), Outputs(fast=True, save_video=odd))
+
+
 def test_the_settings_and_the_recording_stay(settings, tmp_path: Path):
     for name in ("config.toml", "a.mcap"):
         (tmp_path / name).write_bytes(b"x")

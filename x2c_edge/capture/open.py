@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from x2c_edge.capture.base import OpenSource, SourceSpec
 from x2c_edge.capture.camera import PIXEL_FORMATS, v4l2_source
 from x2c_edge.capture.gstreamer import gst_source
-from x2c_edge.capture.paths import path_source
+from x2c_edge.capture.paths import SCHEME, path_source
 from x2c_edge.errors import BadArgumentError, nearest
-from x2c_edge.places import expanded
+from x2c_edge.places import exists, expanded
 from x2c_edge.schemes import Schemes, require_no_nul
 
 __all__ = ["SOURCES", "SourceSpec", "open_source"]
@@ -72,8 +71,8 @@ def _input(text: str, spec: SourceSpec) -> OpenSource:
         raise BadArgumentError("empty input; give a video file, an image, a folder or gst:PIPELINE")
     require_no_nul(text, "input")
     path = expanded(text)
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", text)
-    if scheme is None or _exists(path):
+    scheme = re.match(SCHEME, text)
+    if scheme is None or exists(path):
         return path_source(path, spec)
     make = SOURCES.find(scheme[1])
     if make is None:
@@ -85,10 +84,3 @@ def _input(text: str, spec: SourceSpec) -> OpenSource:
             f"http-push://HOST:PORT/stream{others}"
         )
     return make(text, spec)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a pipeline's text is too long for a name
-        return False

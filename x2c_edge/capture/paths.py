@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
+from typing import Final
 from urllib.parse import unquote
 
 from x2c_edge.capture.base import OpenSource, SourceSpec
@@ -12,12 +14,28 @@ from x2c_edge.capture.camera import v4l2_source
 from x2c_edge.capture.images import Images, image_folder, is_image
 from x2c_edge.capture.video_file import VideoFile
 from x2c_edge.errors import NotFoundError, nearest
+from x2c_edge.places import exists, expanded
 from x2c_edge.schemes import parts_of
+
+SCHEME: Final = r"([A-Za-z][A-Za-z0-9+.-]+):"
 
 
 def file_source(uri: str, spec: SourceSpec) -> OpenSource:
     """The source of ``file:///path``, not yet open."""
-    return path_source(Path(unquote(parts_of(uri, "input").path)), spec)
+    return path_source(_path_of(uri), spec)
+
+
+def local_path(text: str) -> Path | None:
+    """The file or folder that an input names, if it names one."""
+    path = expanded(text)
+    scheme = re.match(SCHEME, text)
+    if scheme is None or exists(path):
+        return path
+    return _path_of(text) if scheme[1] == "file" else None
+
+
+def _path_of(uri: str) -> Path:
+    return Path(unquote(parts_of(uri, "input").path))
 
 
 def path_source(path: Path, spec: SourceSpec) -> OpenSource:

@@ -50,6 +50,7 @@ class VideoFile(Usable):
         self._look: interlaced.Look | None = None  # under way
         self._previous: NDArray[np.uint8] | None = None
         self._promised = 0
+        self._counts_time = False
         self._last_ns: int | None = None
         self._width = self._height = 0
         self._codec = ""
@@ -70,7 +71,8 @@ class VideoFile(Usable):
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         self.nominal_fps = sensible_fps(capture.get(cv2.CAP_PROP_FPS))
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self._promised = int(count) if 0 < count < 1e9 and not _is_matroska(self._path) else 0
+        self._promised = int(count) if 0 < count < 1e9 else 0
+        self._counts_time = _is_matroska(self._path)
         self._codec = fourcc_text(capture.get(cv2.CAP_PROP_FOURCC))
         self._state, self._frames, self._dropped, self._damaged = "up", 0, 0, 0
         self._last_ns = self._last_error = self._previous = None
@@ -154,7 +156,10 @@ class VideoFile(Usable):
         if self._frames == 0:
             self._last_error = f"{self.name} holds no picture that can be decoded"
             return
-        missing = self._promised - self._frames
+        reached = self._frames
+        if self._counts_time and self._last_ns is not None:
+            reached = max(reached, round(self._last_ns * self.nominal_fps / 1e9) + 1)
+        missing = self._promised - reached
         if missing > math.ceil(self._promised * _TOLERATED_SHORTFALL) or self._damaged or self._dropped:
             missing = max(missing, self._damaged + self._dropped)
             self._last_error = (
@@ -183,7 +188,7 @@ class VideoFile(Usable):
 
 
 def _is_matroska(path: Path) -> bool:
-    """Also WebM: these count no frames, and OpenCV makes a number up from the rate."""
+    """Also WebM: these count no frames, and OpenCV's number is their duration at their rate."""
     try:
         with path.open("rb") as file:
             return file.read(4) == b"\x1a\x45\xdf\xa3"

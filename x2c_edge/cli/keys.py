@@ -76,5 +76,5 @@ def _ours(terminal: int) -> bool:
     """Whether this program is in the terminal's foreground."""
     try:
         return os.tcgetpgrp(terminal) == os.getpgrp()
-    except OSError:  # not the terminal of this session, so it stops nobody
-        return True
+    except OSError:  # another session's: its keys are for whoever runs there
+        return False

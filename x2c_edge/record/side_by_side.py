@@ -123,10 +123,15 @@ class SideBySideWriter:
 
         NotFoundError when what is in the file is not what was written; it keeps its partial name then.
         """
-        if self._lock is None:
+        lock, self._lock = self._lock, None
+        if lock is None:
             return
-        os.close(self._lock)
-        self._lock = None
+        try:
+            self._finish()
+        finally:
+            os.close(lock)
+
+    def _finish(self) -> None:
         if self._encoder is not None:
             self._encoder.release()
             self._encoder = None
@@ -217,13 +222,24 @@ def _opened_partial(path: Path, partial: Path) -> int:
     try:
         if path.is_dir():
             raise NotFoundError(f"{path}: is a folder; give a file name that ends in .mp4")
-        return opened_alone(partial)
+        lock = opened_alone(partial)
+        return lock if _takes_another_writer(partial) else os.open(partial, os.O_WRONLY | os.O_CREAT)
     except OSError as error:
         reason = error.strerror or str(error)
         raise NotFoundError(
             f"{path}: cannot write the video there ({reason}); "
             "choose an existing folder that you may write to"
         ) from None
+
+
+def _takes_another_writer(locked: Path) -> bool:
+    """Whether OpenCV can write there beside our lock: not on a Windows share, whose locks are for real."""
+    try:
+        with locked.open("wb") as file:
+            file.write(b"x")
+    except PermissionError:
+        return False
+    return True
 
 
 def _even(size: float) -> int:

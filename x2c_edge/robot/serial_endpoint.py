@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import math
 import os
 import select
+import socket
+import sys
 import termios
 import time
 import tty
@@ -36,6 +39,7 @@ class SerialEndpoint(Endpoint):
         self._parser = SerialParser()
         self._master = -1
         self._name = ""
+        self._place: socket.socket | None = None
         self._rest = b""
 
     @property
@@ -49,6 +53,11 @@ class SerialEndpoint(Endpoint):
         # The slave stays closed here: the host's opening and leaving are seen as on a real port.
         os.close(slave)
         os.set_blocking(self._master, False)
+        try:
+            self._take_place()
+        except BaseException:
+            os.close(self._master)
+            raise
         if self._link is None:
             self.where = f"serial://{name}?settle=0"
             return
@@ -58,8 +67,30 @@ class SerialEndpoint(Endpoint):
             self._link.symlink_to(name)
         except OSError as error:
             os.close(self._master)
+            self._give_place()
             raise NotFoundError(f"{self._link}: cannot be made: {error.strerror}") from None
         self.where = f"serial://{self._link}?settle=0"
+
+    def _take_place(self) -> None:
+        """NotFoundError while another sim has its port there. What a killed one has left says nothing: its
+        terminal's name may be somebody else's by now. So the place is a name that the system frees."""
+        if self._link is None or not sys.platform.startswith("linux"):
+            return
+        place = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            digest = hashlib.sha256(os.path.abspath(self._link).encode(errors="surrogateescape")).hexdigest()
+            place.bind(f"\0x2c-edge sim {digest}")
+        except OSError:
+            place.close()
+            raise NotFoundError(
+                f"{self._link}: another sim has its port there; choose another path"
+            ) from None
+        self._place = place
+
+    def _give_place(self) -> None:
+        place, self._place = self._place, None
+        if place is not None:
+            place.close()
 
     def receive(self, timeout_s: float) -> list[Arrival]:
         poll = select.poll()
@@ -95,13 +126,14 @@ class SerialEndpoint(Endpoint):
         self._rest = b""
         if self._link is not None:
             with contextlib.suppress(OSError):
-                if os.readlink(self._link) == self._name:  # another sim may have taken the place
+                if os.readlink(self._link) == self._name:  # somebody may have made another
                     self._link.unlink()
+        self._give_place()
 
 
 def _is_somebody_elses(link: Path) -> bool:
     """Whether anything but a link that a sim has left there."""
     try:
-        return link.exists() or (link.is_symlink() and not os.readlink(link).startswith("/dev/pts/"))
+        return not os.readlink(link).startswith("/dev/pts/") if link.is_symlink() else link.exists()
     except OSError as error:
         raise NotFoundError(f"{link}: cannot be made: {error.strerror}") from None

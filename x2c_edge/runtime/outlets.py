@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from x2c_edge.capture.paths import local_path
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.links.base import Link
 from x2c_edge.links.registry import make_link
@@ -63,7 +64,7 @@ class Outputs:
     def require_apart(self, settings: Settings) -> None:
         """BadArgumentError for an output that would overwrite what is read, or another output."""
         capture, reference = settings.capture.input, settings.calibration.reference
-        read = [None if capture is None else Path(capture), *self.reads]
+        read = [None if capture is None else local_path(capture), *self.reads]
         written = [
             self.record, self.save_video, self.trace, *self.later, *files_of(settings.run.link or ()),
         ]  # fmt: skip

@@ -38,6 +38,8 @@ def _is_or_will_be_a_file(path: Path) -> bool:
 def _same(a: Path, b: Path) -> bool:
     try:
         return os.path.samefile(a, b)
+    except ValueError:  # no name of a file
+        return False
     except OSError:
         return os.path.realpath(a) == os.path.realpath(b)
 
