@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+MOST_THREADS: Final = 64  # that the kernels take
 _CPUINFO: Final = Path("/proc/cpuinfo")
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")  # of a container, whose own group is the root here
 # Flags of /proc/cpuinfo that stand for arithmetic in bfloat16; without one of them it is emulated, which

@@ -87,6 +87,10 @@ void Array::read_buffer(py::handle object) {
         PyErr_Clear();
         reject(name_, "its memory cannot be read through the buffer protocol");
     }
+    if (view_.ndim > kMaxRank) {  // refused in the constructor, after which no destructor gives it back
+        PyBuffer_Release(&view_);
+        reject(name_, "has too many dimensions");
+    }
     set_shape(view_.ndim, [this](int axis) { return view_.shape[axis]; });
     type_ = dtype_of_buffer(view_.format);
     contiguous_ = PyBuffer_IsContiguous(&view_, 'C') != 0;

@@ -13,7 +13,7 @@ import pytest
 
 from x2c_edge import packs
 from x2c_edge.backends import cpu_engine, engine_files
-from x2c_edge.backends.cpu_engine import CpuEngine, graphs_for
+from x2c_edge.backends.cpu_engine import CpuEngine, default_threads, graphs_for
 from x2c_edge.backends.open import engines_for, open_backend
 from x2c_edge.backends.torch_backend import TorchBackend
 from x2c_edge.convert.rehearsal import Parity, crops_of, pipeline_of, rehearse
@@ -154,3 +154,9 @@ def test_torch_is_not_loaded_to_choose(pack, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delitem(sys.modules, "torch")
     engines_for("auto", pack)
     assert "torch" not in sys.modules
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (9, 4), (128, 64), (192, 64)])
+def test_threads_are_half_of_the_cores_and_no_more_than_the_kernels_take(cores, threads, monkeypatch):
+    monkeypatch.setattr("x2c_edge.processor.cores", lambda: cores)
+    assert default_threads() == threads

@@ -353,3 +353,14 @@ def test_without_a_device_the_error_is_python_s():
     error = RuntimeError if _kernels.cuda_built() else ValueError
     with pytest.raises(error, match=r"cudaLaunchKernel|built without CUDA"):
         _kernels.crop_normalize(DeviceArray(FRAME), AFFINE, DeviceArray(OUT))
+
+
+def test_a_refused_array_is_let_go():
+    frame = np.zeros((1,) * 9, np.uint8)
+    before = sys.getrefcount(frame)
+    for _ in range(5):
+        with pytest.raises(ValueError, match="frame: has too many dimensions"):
+            _kernels.crop_normalize(
+                frame, np.eye(2, 3), np.zeros((3, 8, 8), np.float32), format="BGR", order="RGB"
+            )
+    assert sys.getrefcount(frame) == before

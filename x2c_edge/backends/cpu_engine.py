@@ -37,7 +37,7 @@ def default_threads() -> int:
     """Half of the cores that we may use: the rest is for the camera, the actuation tick and the links, whose
     lateness would cost more than the nets' speed gains.
     """
-    return max(1, processor.cores() // 2)
+    return min(max(1, processor.cores() // 2), processor.MOST_THREADS)
 
 
 class CpuEngine(HostMemory):

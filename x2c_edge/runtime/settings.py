@@ -15,6 +15,7 @@ from x2c_edge.face.follow import FollowSettings
 from x2c_edge.pipelines.calibration import CalibrationSettings
 from x2c_edge.pipelines.neutral import Way
 from x2c_edge.pipelines.retargeter import MotionSettings
+from x2c_edge.processor import MOST_THREADS
 from x2c_edge.safety.correction import ControlCorrection
 from x2c_edge.safety.envelope import Limit
 from x2c_edge.safety.settings import SupervisorSettings
@@ -35,7 +36,7 @@ class RunSettings:
     link: tuple[str, ...] = ()
     budget_ms: Annotated[float, Within(5, 1000)] = 50.0
     rate: Annotated[int, Within(1, 120)] = 60
-    threads: Annotated[int, Within(0, 64)] = 0
+    threads: Annotated[int, Within(0, MOST_THREADS)] = 0
     precision: Literal["fp32", "bf16"] = "fp32"
 
 
