@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from x2c_edge.errors import BadArgumentError
+from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.runtime.open_run import open_run
 from x2c_edge.runtime.outlets import Outputs
 from x2c_edge.runtime.overwriting import files_of, require_apart
@@ -65,6 +66,12 @@ def test_two_outputs_have_two_files(settings, tmp_path: Path):
     with pytest.raises(BadArgumentError, match="two outputs on one file"):
         open_run(settings(run={"link": (f"jsonl:{one}", f"jsonl:{tmp_path}/./one.mcap")}), Outputs(fast=True))
     assert not one.exists()
+
+
+def test_a_recording_is_no_pipe(settings, tmp_path: Path):
+    os.mkfifo(tmp_path / "a.mcap")
+    with pytest.raises(NotFoundError, match="is a pipe"):
+        open_run(settings(), Outputs(fast=True, record=tmp_path / "a.mcap"))
 
 
 def test_a_picture_of_the_folder_that_is_read_stays_and_other_files_may_be_there(tmp_path: Path):

@@ -34,6 +34,21 @@ def settings_for(link: str, **tables: object) -> config.Settings:
     return filled(config.Settings, {"run": {"link": [link]}, **tables})
 
 
+def converse(made: RobotCheck, ask: Callable[[str, str], str]) -> None:
+    """The whole check, answered by ``ask`` in a thread of its own."""
+
+    def talk() -> None:
+        try:
+            made.check(ask)
+        finally:
+            made.stop()
+
+    dialogue = threading.Thread(target=talk)
+    dialogue.start()
+    made.run()
+    dialogue.join()
+
+
 @pytest.fixture
 def robot(tmp_path: Path) -> Iterator[Peer]:
     peer = Peer(tmp_path, f"serial://{tmp_path}/robot")
@@ -56,16 +71,7 @@ def check(robot: Peer) -> Check:
             assert key in keys or not key, f"{key!r} is no answer to {question}"
             return key
 
-        def talk() -> None:
-            try:
-                made.check(ask)
-            finally:
-                made.stop()
-
-        dialogue = threading.Thread(target=talk)
-        dialogue.start()
-        made.run()
-        dialogue.join()
+        converse(made, ask)
         return made, robot.arrived(), questions
 
     return run
@@ -163,16 +169,7 @@ def answers_with(made: RobotCheck, name: str, keys: str, wait_s: float) -> list[
         time.sleep(wait_s if key == "a" else 0)
         return key
 
-    def talk() -> None:
-        try:
-            made.check(ask)
-        finally:
-            made.stop()
-
-    dialogue = threading.Thread(target=talk)
-    dialogue.start()
-    made.run()
-    dialogue.join()
+    converse(made, ask)
     return seen_at
 
 

@@ -53,8 +53,8 @@ class Outputs:
                     f"{path}: cannot be written; choose a file in a folder that exists and is yours"
                 )
         if self.record is not None:
-            if self.record.exists() and not self.record.is_file():
-                raise NotFoundError(f"{self.record}: is no file; give a name that ends in .mcap")
+            if self.record.is_fifo():  # opening it would wait for a reader
+                raise NotFoundError(f"{self.record}: is a pipe; give a file's name that ends in .mcap")
             if self.record.suffix.lower() != ".mcap":
                 raise BadArgumentError(
                     f"--record {self.record}: a recording is an MCAP file; give a name that ends in .mcap"
