@@ -23,12 +23,12 @@ sys.stdin.read()
 
 def test_another_program_s_file_is_left_alone(tmp_path: Path):
     path = tmp_path / "same.jsonl"
-    path.write_text("theirs")
     other = subprocess.Popen(
         [sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert other.stdout is not None
     assert other.stdout.readline() == "held\n"
+    path.write_text("theirs")
     with pytest.raises(NotFoundError, match=r"same\.jsonl: is being written by another run"):
         make_link(f"jsonl:{path}", rate_hz=60).open()
     assert path.read_text() == "theirs"

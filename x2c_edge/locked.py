@@ -11,23 +11,23 @@ from x2c_edge.errors import NotFoundError
 
 
 def opened_alone(path: Path | str, flags: int = 0) -> int:
-    """The file to be written, created where it is missing; its content is the caller's to drop, until when
-    another program's stays. The descriptor is the lock.
+    """The file, empty, to be written; created where it is missing. The descriptor is the lock.
 
-    OSError when it cannot be opened, NotFoundError when somebody else writes it.
+    OSError when it cannot be opened; NotFoundError when somebody else writes it, whose content stays.
     """
     while True:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, 0o666)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor  # devices and pipes are for everybody
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return descriptor  # devices and pipes are for everybody
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
             raise NotFoundError(f"{path}: is being written by another run; choose another file") from None
         except OSError:  # a file system without locks
-            return descriptor
+            pass
         if _is_still(path, descriptor):
+            os.ftruncate(descriptor, 0)
             return descriptor
         os.close(descriptor)  # whoever had it has just given it another name
 

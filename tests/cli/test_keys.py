@@ -51,10 +51,16 @@ def read_until(master: int, word: bytes) -> bytes:
     return seen
 
 
-def test_a_key_is_seen_at_once_and_others_are_not() -> None:
+def on_a_terminal(program: str) -> tuple[int, int]:
+    """The process, and the other end of its terminal."""
     child, master = pty.fork()
     if child == 0:
-        os.execv(sys.executable, [sys.executable, "-c", PROGRAM])
+        os.execv(sys.executable, [sys.executable, "-c", program])
+    return child, master
+
+
+def test_a_key_is_seen_at_once_and_others_are_not() -> None:
+    child, master = on_a_terminal(PROGRAM)
     assert b"ready" in read_until(master, b"ready")
     os.write(master, b"xn")
     assert b"pressed" in read_until(master, b"pressed")
@@ -63,9 +69,7 @@ def test_a_key_is_seen_at_once_and_others_are_not() -> None:
 
 
 def test_in_the_background_of_a_terminal_it_is_not_stopped() -> None:
-    child, master = pty.fork()
-    if child == 0:
-        os.execv(sys.executable, [sys.executable, "-c", BACKGROUND])
+    child, master = on_a_terminal(BACKGROUND)
     said = read_until(master, b"status")
     assert b"nothing" in said
     assert b"status 0" in said + read_until(master, b"status 0")
@@ -74,9 +78,7 @@ def test_in_the_background_of_a_terminal_it_is_not_stopped() -> None:
 
 
 def test_keys_work_once_it_is_in_the_foreground() -> None:
-    child, master = pty.fork()
-    if child == 0:
-        os.execv(sys.executable, [sys.executable, "-c", FOREGROUND_LATER])
+    child, master = on_a_terminal(FOREGROUND_LATER)
     assert b"ready" in read_until(master, b"ready")
     assert b"fg" in read_until(master, b"fg")
     time.sleep(1)  # it looks five times a second

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Final
 
 from x2c_edge.capture.base import OpenSource, SourceSpec
 from x2c_edge.capture.camera import PIXEL_FORMATS, v4l2_source
 from x2c_edge.capture.gstreamer import gst_source
-from x2c_edge.capture.paths import SCHEME, path_source
+from x2c_edge.capture.paths import path_source, scheme_of
 from x2c_edge.errors import BadArgumentError, nearest
-from x2c_edge.places import exists, expanded
+from x2c_edge.places import expanded
 from x2c_edge.schemes import Schemes, require_no_nul
 
 __all__ = ["SOURCES", "SourceSpec", "open_source"]
@@ -70,16 +69,15 @@ def _input(text: str, spec: SourceSpec) -> OpenSource:
     if not text.strip():
         raise BadArgumentError("empty input; give a video file, an image, a folder or gst:PIPELINE")
     require_no_nul(text, "input")
-    path = expanded(text)
-    scheme = re.match(SCHEME, text)
-    if scheme is None or exists(path):
-        return path_source(path, spec)
-    make = SOURCES.find(scheme[1])
+    scheme = scheme_of(text)
+    if scheme is None:
+        return path_source(expanded(text), spec)
+    make = SOURCES.find(scheme)
     if make is None:
         known = SOURCES.known()
         others = "".join(f", {one}:" for one in known if one not in SOURCES.ours)
         raise BadArgumentError(
-            f"unknown scheme '{scheme[1]}:' of input {text}{nearest(scheme[1], known)}; "
+            f"unknown scheme '{scheme}:' of input {text}{nearest(scheme, known)}; "
             "use a file, a folder, file:///path, gst:PIPELINE, zmq://HOST:PORT or "
             f"http-push://HOST:PORT/stream{others}"
         )

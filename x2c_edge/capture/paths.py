@@ -6,7 +6,6 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import Final
 from urllib.parse import unquote
 
 from x2c_edge.capture.base import OpenSource, SourceSpec
@@ -17,7 +16,11 @@ from x2c_edge.errors import NotFoundError, nearest
 from x2c_edge.places import exists, expanded
 from x2c_edge.schemes import parts_of
 
-SCHEME: Final = r"([A-Za-z][A-Za-z0-9+.-]+):"
+
+def scheme_of(text: str) -> str | None:
+    """The scheme of an input that is a URI; None for a path, also one that looks like a URI and is there."""
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", text)
+    return None if scheme is None or exists(expanded(text)) else scheme[1]
 
 
 def file_source(uri: str, spec: SourceSpec) -> OpenSource:
@@ -27,11 +30,10 @@ def file_source(uri: str, spec: SourceSpec) -> OpenSource:
 
 def local_path(text: str) -> Path | None:
     """The file or folder that an input names, if it names one."""
-    path = expanded(text)
-    scheme = re.match(SCHEME, text)
-    if scheme is None or exists(path):
-        return path
-    return _path_of(text) if scheme[1] == "file" else None
+    scheme = scheme_of(text)
+    if scheme is None:
+        return expanded(text)
+    return _path_of(text) if scheme == "file" else None
 
 
 def _path_of(uri: str) -> Path:

@@ -98,10 +98,7 @@ class JsonlLink:
                 raise OSError(errno.EBADF, "closed")
             return fd
         # Without O_NONBLOCK a named pipe that nobody reads would hold up the start for ever.
-        fd = opened_alone(self._path, os.O_NONBLOCK)
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            os.ftruncate(fd, 0)
-        return fd
+        return opened_alone(self._path, os.O_NONBLOCK)
 
     def _explain(self, error: OSError) -> str:
         if error.errno == errno.ENOENT and self._fd >= 0:

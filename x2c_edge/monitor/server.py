@@ -244,9 +244,8 @@ class PageServer:
                 self._tell_looking()
             elif request in _FOR_VIEWERS or (request in _FOR_OPERATORS and viewer.role == "operator"):
                 asked = {**word, "by": viewer.name}
-                if (
-                    len(json.dumps(asked)) > LONGEST_WORD
-                ):  # what was short here, "é" for one, may not be there
+                # What was short as it came ("é", for one) may be long as it goes.
+                if len(json.dumps(asked)) > LONGEST_WORD:
                     return
                 self._to_run(asked)
             else:

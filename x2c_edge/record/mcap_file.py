@@ -50,9 +50,7 @@ class McapWriter:
 
         topics: name and JSON schema of the messages of every topic. facts: the metadata record "x2c-edge".
         """
-        descriptor = opened_alone(path)
-        os.ftruncate(descriptor, 0)
-        self._file = open(descriptor, "wb")  # noqa: SIM115
+        self._file = open(opened_alone(path), "wb")  # noqa: SIM115
         self._writer = Writer(self._file, chunk_size=_CHUNK_BYTES)
         try:
             self._writer.start(profile="x2c-edge")

@@ -223,7 +223,10 @@ def _opened_partial(path: Path, partial: Path) -> int:
         if path.is_dir():
             raise NotFoundError(f"{path}: is a folder; give a file name that ends in .mp4")
         lock = opened_alone(partial)
-        return lock if _takes_another_writer(partial) else os.open(partial, os.O_WRONLY | os.O_CREAT)
+        if _takes_another_writer(partial):
+            return lock
+        os.close(lock)
+        return os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC)
     except OSError as error:
         reason = error.strerror or str(error)
         raise NotFoundError(

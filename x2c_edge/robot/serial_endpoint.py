@@ -47,24 +47,20 @@ class SerialEndpoint(Endpoint):
         return Counter({str(reason): n for reason, n in self._parser.bad.items()})
 
     def open(self) -> None:
+        self._take_place()
         self._master, slave = os.openpty()
         tty.setraw(slave)
-        name = self._name = os.ttyname(slave)
+        self._name = os.ttyname(slave)
         # The slave stays closed here: the host's opening and leaving are seen as on a real port.
         os.close(slave)
         os.set_blocking(self._master, False)
-        try:
-            self._take_place()
-        except BaseException:
-            os.close(self._master)
-            raise
         if self._link is None:
-            self.where = f"serial://{name}?settle=0"
+            self.where = f"serial://{self._name}?settle=0"
             return
         try:
             with contextlib.suppress(FileNotFoundError):
                 self._link.unlink()
-            self._link.symlink_to(name)
+            self._link.symlink_to(self._name)
         except OSError as error:
             os.close(self._master)
             self._give_place()

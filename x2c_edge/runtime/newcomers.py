@@ -25,31 +25,27 @@ class Newcomers:
 
     def __init__(self, uris: Sequence[str], rest: NDArray[np.float64]) -> None:
         self._rest = rest
-        # Not at the run's pose.
-        self._apart = {number for number, uri in enumerate(uris) if moves_a_robot(uri)}
+        self._robots = {number for number, uri in enumerate(uris) if moves_a_robot(uri)}
+        self._apart = set(self._robots)  # not at the run's pose
         self._waiting: set[int] = set()  # those of them that take commands
         self._lost_ns: dict[int, int] = {}
 
     def look(self, statuses: Sequence[LinkStatus], now_ns: int) -> bool:
         """How the links are now; whether a robot has come that is not at the run's pose."""
         came = False
-        for number, status in enumerate(statuses):
-            if status.state == "up":
-                self._note_absence(number, status, now_ns)
-                self._lost_ns.pop(number, None)
-                if number in self._apart - self._waiting:
-                    self._waiting.add(number)
-                    came = True
+        for number in self._robots:
+            lost_ns = self._lost_ns.get(number, now_ns)
+            if now_ns - lost_ns >= _STILL_THERE_NS:
+                self._apart.add(number)
+            if statuses[number].state != "up":
+                self._lost_ns[number] = lost_ns
+                self._waiting.discard(number)
                 continue
-            self._waiting.discard(number)
-            self._lost_ns.setdefault(number, now_ns)
-            self._note_absence(number, status, now_ns)
+            self._lost_ns.pop(number, None)
+            if number in self._apart - self._waiting:
+                self._waiting.add(number)
+                came = True
         return came
-
-    def _note_absence(self, number: int, status: LinkStatus, now_ns: int) -> None:
-        lost_ns = self._lost_ns.get(number, now_ns)
-        if moves_a_robot(status.uri) and now_ns - lost_ns >= _STILL_THERE_NS:
-            self._apart.add(number)
 
     def admit(self) -> None:
         """The run is at neutral: whoever waits goes with it from now on."""

@@ -39,9 +39,7 @@ class Outputs:
     duration_s: float | None = None
     max_frames: int | None = None
     later: tuple[Path | None, ...] = ()  # what the caller writes afterwards; checked before anything starts
-    reads: tuple[
-        Path | None, ...
-    ] = ()  # besides what the settings name: a recording, the settings themselves
+    reads: tuple[Path | None, ...] = ()  # besides what the settings name: a recording, their own file
     watchers: tuple[RunRecorder, ...] = ()  # what else is told about every frame and command
     service: ServiceManager | None = None  # systemd, for a run that is a process of its own
 

@@ -165,9 +165,7 @@ class RunPage(ServerFeed):
             elif request == "tune" and self._retune is not None:
                 gain, mirror = _tuning(word)
                 self._retune(gain, mirror)
-                self._tuning = {
-                    "gain": {group: gain.get(group, 1.0) for group in GROUPS}, "mirror": mirror,
-                }  # fmt: skip
+                self._tuning = {"gain": gain, "mirror": mirror}
             elif request == "play" and self._player is not None:
                 self._player.order(word)
         except (UserError, TypeError, ValueError, ArithmeticError) as error:
@@ -175,8 +173,8 @@ class RunPage(ServerFeed):
 
 
 def _tuning(word: dict[str, Any]) -> tuple[dict[str, float], bool]:
-    """Gains by group within 0..3, and mirror. ValueError for anything else."""
+    """Gains of all groups within 0..3, and mirror. ValueError for anything else."""
     gains = {str(group): float(gain) for group, gain in dict(word.get("gain", {})).items()}
     if not set(gains) <= set(GROUPS) or not all(0 <= gain <= _HIGHEST_GAIN for gain in gains.values()):
         raise ValueError(f"gains are by group ({', '.join(GROUPS)}), 0 to {_HIGHEST_GAIN:g}")
-    return gains, bool(word.get("mirror", False))
+    return dict.fromkeys(GROUPS, 1.0) | gains, bool(word.get("mirror", False))
