@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.runtime.conftest import Memory
-from x2c_edge.frames import Flag
+from x2c_edge.frames import Command, Flag
 from x2c_edge.pipelines.base import Measurement
 from x2c_edge.pipelines.single_stage import SingleStagePipeline
 from x2c_edge.runtime.governor import Governor
@@ -160,23 +160,27 @@ def test_a_robot_that_comes_late_starts_from_neutral(parts, first: str):
     parts.link.uri = first
     late = Memory()
     late.uri, late.state = "memory:late", "opening"
+    rest = parts.supervisor.rest
+
+    def moved(command: Command) -> bool:
+        return bool(np.abs(command.values - rest).max() > 1e-6)  # the run counts as home from 1e-9 on
 
     def come() -> None:
+        while not any(map(moved, list(parts.link.commands))):
+            time.sleep(0.01)
+        time.sleep(0.5)  # until the first one is well away
         late.state = "up"
 
-    timer = threading.Timer(1.0, come)
-    timer.start()
+    thread = threading.Thread(target=come, daemon=True)
+    thread.start()
     of_loop = replace(parts.of_loop(), links=[parts.link, late])
     LiveLoop(of_loop, Governor(("single-stage",), BUDGET_NS, of_loop.period_ns), BUDGET_NS).run()
-    timer.join()
-    rest = parts.supervisor.rest
-    assert parts.link.states[:4] == ["NEUTRAL", "FOLLOWING", "RETURNING", "FOLLOWING"]
-    moves = [not np.array_equal(command.values, rest) for command in late.commands]
-    begins = moves.index(True)
-    others = [command for command in parts.link.commands if command.seq < late.commands[begins].seq]
-    assert others[-1].state == "FOLLOWING"
-    assert np.array_equal(others[-1].values, rest)  # both start together
-    assert any(not np.array_equal(command.values, rest) for command in others)  # the first one came back
+    thread.join(5)
+    begins = next(command.seq for command in late.commands if moved(command))
+    others = [command for command in parts.link.commands if command.seq < begins]
+    assert "RETURNING" in {command.state for command in others}
+    assert any(map(moved, others))  # the first one had moved,
+    assert not moved(others[-1])  # came back, and both start together
     steps = [np.abs(after.values - before.values).max() for before, after in pairwise(late.commands)]
     followed = [command.values for command in parts.link.commands if command.state == "FOLLOWING"]
     assert max(steps) < 0.5 * max(np.abs(values - rest).max() for values in followed)
