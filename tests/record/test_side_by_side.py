@@ -255,6 +255,18 @@ def test_close_replaces_an_older_video(tmp_path):
     assert written(tmp_path, plain(), None, None, NEUTRAL, "FOLLOWING").shape[0] == HEIGHT
 
 
+def test_a_link_stays_and_its_file_is_replaced(tmp_path):
+    (tmp_path / "large disk").mkdir()
+    target, link = tmp_path / "large disk" / "run 1.mp4", tmp_path / "latest.mp4"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    with SideBySideWriter(link, 30) as writer:
+        for _ in range(3):
+            writer.write(plain(), None, None, NEUTRAL, "FOLLOWING")
+    assert link.is_symlink()
+    assert pictures_in(target) == 3
+
+
 def test_places_that_cannot_be_written_are_refused_at_once(tmp_path):
     folder = tmp_path / "folder.mp4"
     folder.mkdir()

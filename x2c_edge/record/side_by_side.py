@@ -59,14 +59,15 @@ class SideBySideWriter:
     """
 
     def __init__(self, path: str | Path, fps: float, panel_height: int = 720) -> None:
-        """path: ends in ``.mp4``; an older file of the name is replaced on ``close``. fps: of the video.
+        """path: ends in ``.mp4``; an older file of the name, or that a link of the name leads to, is
+        replaced on ``close``. fps: of the video.
 
         panel_height: pixels, even. Raises ``NotFoundError`` when the place cannot be written to and
         ``BadArgumentError`` for another extension: both before anything is started.
         """
         if panel_height % 2 or panel_height < MIN_HEIGHT:
             raise ValueError(f"panel_height: {panel_height} is not an even number from {MIN_HEIGHT}")
-        self._path = Path(path)
+        self._path = Path(os.path.realpath(path) if os.path.islink(path) else path)
         self._partial = self._path.with_name(f"{self._path.stem}.partial.ismv")
         opencv_name(self._partial)  # said now, not when the first picture is there
         self._lock: int | None = _opened_partial(self._path, self._partial)
