@@ -4,7 +4,7 @@
     .venv/bin/pip install uv
     sudo nice .venv/bin/python -m tools.check.arm64_rehearsal            # again: goes on where it stopped
     sudo nice .venv/bin/python -m tools.check.arm64_rehearsal --part links --part safety
-    sudo nice .venv/bin/python -m tools.check.arm64_rehearsal --at-once 2 --file tests/e2e/test_run.py
+    sudo nice .venv/bin/python -m tools.check.arm64_rehearsal --test-limit 1800 --file tests/e2e/test_run.py
 
 qemu must be 8 or newer (Debian 12 has 10 in bookworm-backports): 7.2 dies while ONNX Runtime or PyTorch
 is loaded.
@@ -12,8 +12,9 @@ is loaded.
 Makes, below build/arm64: ``root``, a Debian 12 for arm64 with the aarch64 wheels of the dependencies;
 ``wheels``, the project's wheel, cross-compiled; ``main``, the tracked files with that wheel's kernels;
 ``logs``, what pytest said, a file for each part. ``state.json`` keeps, from one test file to the next, what
-it gave: a file that is green is not run again, so a run that was stopped loses one file; to begin anew,
-delete it. ``build/arm64/report.md`` is the table for docs/jetson.md.
+it gave: a file that is green is not run again (but with a higher limit, when something in it was too slow),
+so a run that was stopped loses one file; to begin anew, delete it. ``build/arm64/report.md`` is the table for
+docs/jetson.md.
 
 The processor that is emulated is a Cortex-A76, which has the instructions of Orin's Cortex-A78AE. Nothing is
 measured: an emulated processor is many times slower than the one below it.
@@ -89,6 +90,7 @@ class File(TypedDict):
     given: dict[str, int]
     minutes: float
     commit: str
+    limit_s: int  # what a test was allowed
 
 
 def run(command: list[str | Path], **options: object) -> None:
@@ -232,7 +234,9 @@ def part_of(file: str) -> str:
     raise UserError(f"arm64 rehearsal: no test file {file}; give it as git does: tests/FOLDER/test_NAME.py")
 
 
-def test_part(name: str, limit_s: float, files: list[str], commit: str) -> Iterator[tuple[str, File]]:
+def test_part(
+    name: str, limit_s: float, test_limit_s: int, files: list[str], commit: str
+) -> Iterator[tuple[str, File]]:
     """What each of the test files gave, as soon as it is through; ends early when the time is up."""
     # -v: a line for each test, from which this is read. The profile ci is Hypothesis's own and allows an
     # example more than 200 ms.
@@ -240,7 +244,7 @@ def test_part(name: str, limit_s: float, files: list[str], commit: str) -> Itera
         "/usr/bin/env", "OMP_NUM_THREADS=1", "PYTHONPATH=/work/main", f"X2C_EDGE_TEST_PATIENCE={PATIENCE}",
         "python3", "-m", "pytest",
         "-v", "-rfEs", "-p", "no:cacheprovider", "-p", "tools.check.too_slow",
-        "--hypothesis-profile=ci", f"--timeout={TEST_LIMIT_S}",
+        "--hypothesis-profile=ci", f"--timeout={test_limit_s}",
         *files,
     ]  # fmt: skip
     start, before = time.monotonic(), ""
@@ -250,7 +254,9 @@ def test_part(name: str, limit_s: float, files: list[str], commit: str) -> Itera
     def through() -> File:
         nonlocal start
         minutes, start = (time.monotonic() - start) / 60, time.monotonic()
-        return {"given": dict(given), "minutes": round(minutes, 1), "commit": commit}
+        return {
+            "given": dict(given), "minutes": round(minutes, 1), "commit": commit, "limit_s": test_limit_s
+        }  # fmt: skip
 
     with (HERE / "logs" / f"{name}.txt").open("w") as log, emulated(command, limit_s) as process:
         assert process.stdout is not None
@@ -276,8 +282,12 @@ def test_part(name: str, limit_s: float, files: list[str], commit: str) -> Itera
         yield file, through()
 
 
-def green(file: File) -> bool:
-    return not set(file["given"]) & {"FAILED", "ERROR"}
+def green(file: File, test_limit_s: int) -> bool:
+    """Whether there is nothing to run again."""
+    outcomes = set(file["given"])
+    return not outcomes & {"FAILED", "ERROR"} and (
+        "TOO_SLOW" not in outcomes or file.get("limit_s", TEST_LIMIT_S) >= test_limit_s
+    )
 
 
 def write_report(state: dict[str, File]) -> None:
@@ -300,6 +310,7 @@ def main(
     part: list[str] = typer.Option([], help=f"Only this part: {', '.join(PARTS)}."),
     file: list[str] = typer.Option([], help="Only this test file; each has a process of its own."),
     at_once: int = typer.Option(1, help="Parts (files) that run at the same time; each needs a processor."),
+    test_limit: int = typer.Option(TEST_LIMIT_S, help="Seconds after which a test is too slow."),
 ) -> None:
     with user_errors():
         if os.geteuid():
@@ -314,8 +325,8 @@ def main(
         state: dict[str, File] = json.loads(kept.read_text()) if kept.exists() else {}
 
         def rehearse(name: str, limit_s: float, asked: list[str]) -> None:
-            files = [one for one in asked if one not in state or not green(state[one])]
-            for one, gave in test_part(name, limit_s, files, commit) if files else []:
+            files = [one for one in asked if one not in state or not green(state[one], test_limit)]
+            for one, gave in test_part(name, limit_s, test_limit, files, commit) if files else []:
                 with lock:
                     state[one] = gave
                     print(f"{one:60s} {gave['given']} ({gave['minutes']} min)", flush=True)
@@ -328,7 +339,7 @@ def main(
         with ThreadPoolExecutor(at_once) as pool:
             list(pool.map(lambda job: rehearse(*job), jobs))
         asked = [one for _, _, files in jobs for one in files]
-        raise typer.Exit(int(not all(one in state and green(state[one]) for one in asked)))
+        raise typer.Exit(int(not all(one in state and green(state[one], test_limit) for one in asked)))
 
 
 if __name__ == "__main__":
