@@ -114,6 +114,18 @@ def test_ratings_one_pair_at_a_time_then_all_methods_side_by_side(browser: Brows
     assert tab.complaints == []
 
 
+def test_a_sheet_of_other_pictures_or_questions_does_not_find_the_old_answers(browser: Browser, study: Path):
+    tab = opened(browser, study)
+    press(tab, "4")
+    tab.wait("/^1 of 8/.test(document.querySelector('#state').textContent)")
+    cv2.imwrite(str(study / "ours" / "a.png"), np.full((40, 40, 3), 99, np.uint8))
+    for pairwise in (False, True):
+        again = opened(browser, study, pairwise)
+        assert again.js("document.querySelector('#state').textContent").startswith("0 of ")
+    cv2.imwrite(str(study / "ours" / "a.png"), np.full((40, 40, 3), 60 * 2 + 20, np.uint8))
+    assert opened(browser, study).js("document.querySelector('#state').textContent").startswith("1 of 8")
+
+
 def test_every_two_methods_when_asked_for(browser: Browser, study: Path):
     tab = opened(browser, study, pairwise=True)
     for _ in range(6):

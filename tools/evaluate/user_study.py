@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -256,7 +257,9 @@ def sheet_html(folder: Path, seed: int, pairwise: bool = False) -> str:
     """The rating sheet as one page."""
     asked, pictures = questions(folder, seed, pairwise)
     template = Path(__file__).with_name("user_study_sheet.html").read_text(encoding="utf-8")
-    content = {"seed": seed, "study": folder.resolve().name, "questions": asked, "pictures": pictures}
+    # The browser keeps answers by their question's place, under this: another sheet must not find them.
+    digest = hashlib.sha256(json.dumps([seed, asked, pictures]).encode()).hexdigest()[:16]
+    content = {"digest": digest, "study": folder.resolve().name, "questions": asked, "pictures": pictures}
     return template.replace("/*CONTENT*/null", json.dumps(content).replace("<", "\\u003c"))
 
 
