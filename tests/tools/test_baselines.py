@@ -122,6 +122,25 @@ def test_a_killed_baseline_goes_on_and_ends_as_one_that_was_not(
     assert len(written) == count  # nothing was learnt again
 
 
+@pytest.mark.parametrize("name", ["LMKC", "Coexpression"])
+def test_what_was_learnt_from_other_landmarks_is_not_taken(
+    name: str, sides: tuple[Samples, Samples], tmp_path: Path
+):
+    """Another pack's tracker sees other landmarks in the same pictures."""
+    kept, other = Effort(landmark_epochs=2, keep=tmp_path), [replace(s, points=-s.points) for s in sides]
+    BASELINES[name](*sides, kept)
+    fresh = BASELINES[name](*other, Effort(landmark_epochs=2))
+    np.testing.assert_array_equal(BASELINES[name](*other, kept), fresh)
+
+
+def test_only_a_run_s_own_states_are_forgotten(sides: tuple[Samples, Samples], tmp_path: Path):
+    first, second = (Effort(landmark_epochs=2, seed=seed, keep=tmp_path) for seed in (1, 2))
+    for effort in (first, second):
+        BASELINES["LMKC"](*sides, effort)
+    second.forget()
+    assert list(tmp_path.iterdir()) == first.kept
+
+
 def test_a_state_that_cannot_be_read_is_learnt_again(
     sides: tuple[Samples, Samples], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -68,6 +68,9 @@ def test_a_row_has_a_cell_for_every_column():
 
 def test_both_tables_of_a_set(folder: Path, tmp_path: Path):
     page, plot, figures = tmp_path / "page.md", tmp_path / "plot.png", tmp_path / "figures.json"
+    other = tmp_path / "keep" / "LMKC-of-another-run.pt"
+    other.parent.mkdir()
+    other.write_text("")
     sections = [f"<!-- bench:{name} -->\nold\n<!-- /bench -->\n" for name in ("mapping", "trunks")]
     page.write_text("\n".join(["before\n", *sections, "after\n"]))
     code, text = run(
@@ -87,7 +90,7 @@ def test_both_tables_of_a_set(folder: Path, tmp_path: Path):
             assert f"\n| {name} | " in table
         assert "| ResNet (0.0" in table
         assert all(f"\n| {c.name} | " in table for c in CONTROLS)
-    assert not list((tmp_path / "keep").glob("*.pt"))
+    assert list(other.parent.iterdir()) == [other]
     content = json.loads(figures.read_text())
     assert list(content["table4"]) == ["ours", "RC", "RT", "LMKC"]
     assert content["table4"]["ours"] == next(iter(content["table5"].values()))

@@ -42,6 +42,7 @@ def test_every_method_answers_every_face(humans: Path, real_pack: str, tmp_path:
     assert code == 0, text
     assert "wall: no face is found in it; left out" in text
     assert "2 people by single-stage, Smile, Coexpression" in text
+    assert not list((tmp_path / "keep").iterdir())  # the next study has nothing to do with it
     asked, pictures = questions(out, 1)
     assert len(pictures) == 4 * 2
     assert [q["kind"] for q in asked] == ["rating"] * 6 + ["pick"] * 2

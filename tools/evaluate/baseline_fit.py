@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tools.dataset.pair_shards import written_beside
 
 _BATCH = 64
+_HASHED = 1024  # rows at a time: all of them once more need not fit into memory
 _SAY_EVERY_S = 10.0
 
 
@@ -28,6 +29,9 @@ class Patience(Protocol):
 
     @property
     def keep(self) -> Path | None: ...
+
+    @property
+    def kept(self) -> list[Path]: ...
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,14 @@ class Task:
 def fit(net: nn.Module, task: Task, inputs: Tensor, targets: Tensor) -> None:
     """AdamW, one cycle, batches of 64 (or of all, when there are fewer), in a seeded order; then eval mode.
 
-    With ``effort.keep`` the state after every epoch lies there, and a task of the same name, net, targets and
-    epochs goes on from it, or is done at once.
+    With ``effort.keep`` the state after every epoch lies there, and a task of the same name, net, inputs,
+    targets and epochs goes on from it, or is done at once. Its file is added to ``effort.kept``.
     """
     seed, batch = task.effort.seed, min(_BATCH, len(inputs))
     steps = task.epochs * (len(inputs) // batch)
     optimiser = torch.optim.AdamW(net.parameters(), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
-    state = _State(task, net, optimiser, schedule, targets)
+    state = _State(task, net, optimiser, schedule, (inputs, targets))
     first = state.found()
     begun = said = time.monotonic()
     net.train()
@@ -81,16 +85,20 @@ class _State:
         net: nn.Module,
         optimiser: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
-        targets: Tensor,
+        samples: tuple[Tensor, Tensor],
     ) -> None:
         self._parts = {"net": net, "optimiser": optimiser, "schedule": schedule}
         folder, self._path = task.effort.keep, None
         if folder is not None:
-            shapes = [tuple(p.shape) for p in net.parameters()]
-            about = repr((task.name, task.epochs, task.effort.seed, shapes, tuple(targets.shape)))
-            digest = hashlib.sha256(about.encode() + targets.numpy().tobytes()).hexdigest()[:16]
+            shapes = [tuple(values.shape) for values in (*net.parameters(), *samples)]
+            about = repr((task.name, task.epochs, task.effort.seed, shapes))
+            digest = hashlib.sha256(about.encode())
+            for part in samples:
+                for rows in part.split(_HASHED):
+                    digest.update(rows.numpy().tobytes())
             folder.mkdir(parents=True, exist_ok=True)
-            self._path = folder / f"{task.name.replace(', ', '-')}-{digest}.pt"
+            self._path = folder / f"{task.name.replace(', ', '-')}-{digest.hexdigest()[:16]}.pt"
+            task.effort.kept.append(self._path)
 
     def found(self) -> int:
         """Epochs that are done already; their state is in the parts then."""

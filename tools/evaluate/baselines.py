@@ -29,7 +29,7 @@ points really are.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -69,12 +69,19 @@ class Samples:
 @dataclass(frozen=True)
 class Effort:
     """How long the learning baselines learn: passes over the training samples. seed: of everything. keep: the
-    folder in which what is learnt lies while it is, to go on from after a kill."""
+    folder in which what is learnt lies while it is, to go on from after a kill. kept: this run's files there.
+    """
 
     picture_epochs: int = 15
     landmark_epochs: int = 60
     seed: int = 1
     keep: Path | None = None
+    kept: list[Path] = field(default_factory=list, compare=False)
+
+    def forget(self) -> None:
+        """Delete what was kept, once it is of no more use."""
+        for file in self.kept:
+            file.unlink(missing_ok=True)
 
 
 Baseline = Callable[[Samples, Samples, Effort], Array]

@@ -123,14 +123,15 @@ def main(
         if not names:
             raise NotFoundError(f"{humans}: no face in any picture; give pictures with one face each")
         values = {method: np.stack([found[name][0] for name in names]) for method, found in seen.items()}
+        work = Effort(max(1, round(15 * effort)), max(1, round(60 * effort)), seed, keep)
         if pairs is not None:
             points = np.stack([seen[gears[-1]][name][1] for name in names])
-            work = Effort(max(1, round(15 * effort)), max(1, round(60 * effort)), seed, keep)
             values |= from_landmarks(points, pairs, pack, limit_train, work)
         face = AmecaFace(size, PORTRAIT)
         write(out, HUMAN, names, [pictures[name] for name in names])
         for method, found in values.items():
             write(out, method, names, [face.render(pose).copy() for pose in reachable(found)])
+        work.forget()
         typer.echo(f"{out}: {len(names)} people by {', '.join(values)}; next: user_study sheet {out}")
 
 

@@ -97,18 +97,16 @@ def main(
                 predict(ours[0].net, ours[0].picture, some, degrees=ours[1], device=device)
             )
         trunks = {path: errors(predict(t.net, t.picture, some, device=device)) for path, t in files.items()}
+        work = Effort(max(1, round(15 * effort)), max(1, round(60 * effort)), seed, keep)
         if names:
-            work = Effort(max(1, round(15 * effort)), max(1, round(60 * effort)), seed, keep)
             results |= _baselines(names, train, test, rows, limit_train, landmarks, work, errors)
         some_of = min(limit_train, len(train)) if limit_train and names else None
         _report(data, division, results, trunks, files, len(train), some_of, write)
-        for name in names:
-            for file in keep.glob(f"{name}-*.pt"):
-                file.unlink()
         if plot and results:
             write_errors_plot(plot, results, "Error of each control on test pictures")
         if json_out:
             _write_json(json_out, data, division, results, trunks)
+        work.forget()
 
 
 def load_mapping(file: Path | None, pack: str | None) -> tuple[Trained, bool] | None:
