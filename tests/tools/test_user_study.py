@@ -107,12 +107,23 @@ def test_a_preference_is_the_share_of_picks_among_all_methods():
 
 def test_an_answer_given_again_counts_once():
     kept = distinct([
-        rating("a", "1", "ours", 1), rating("b", "1", "ours", 2), rating("a", "1", "ours", 5),
-        choice("a", "1", "x", "y", "left"), choice("a", "1", "y", "x", "left"),
-        Answer("a", "pick", "1", "x|y|z", "", "x"), Answer("a", "pick", "1", "z|x|y", "", "y"),
+        rating("a", "1", "ours", 5), rating("b", "1", "ours", 2), rating("a", "1", "ours", 5),
+        choice("a", "1", "x", "y", "left"), choice("a", "1", "y", "x", "right"),
+        Answer("a", "pick", "1", "x|y|z", "", "y"), Answer("a", "pick", "1", "z|x|y", "", "y"),
     ])  # fmt: skip
     assert [a.answer for a in kept] == ["5", "2", "left", "y"]
-    assert kept[2].left == "y"
+
+
+@pytest.mark.parametrize(("first", "second"), [
+    (rating("a", "1", "ours", 1), rating("a", "1", "ours", 5)),
+    (choice("a", "1", "x", "y", "left"), choice("a", "1", "y", "x", "left")),
+    (choice("a", "1", "x", "y", "left"), choice("a", "1", "x", "y", "same")),
+    (Answer("a", "pick", "1", "x|y", "", "x"), Answer("a", "pick", "1", "y|x", "", "y")),
+])  # fmt: skip
+def test_files_that_contradict_each_other_are_refused_in_any_order(first: Answer, second: Answer):
+    for given in ([first, second], [second, first]):
+        with pytest.raises(BadArgumentError, match=r"rater 'a', .* of 1: answered with .*; give only"):
+            distinct(given)
 
 
 def test_a_saved_csv_is_read_whatever_its_quotes_and_columns(tmp_path: Path):

@@ -64,6 +64,12 @@ class Answer:
     right: str
     answer: str
 
+    @property
+    def chosen(self) -> str:
+        """The answer, whatever the order it was asked in: of a preference the method, or same."""
+        sides = {"left": self.left, "right": self.right} if self.kind == "preference" else {}
+        return sides.get(self.answer, self.answer)
+
 
 @dataclass(frozen=True)
 class Preference:
@@ -129,12 +135,20 @@ def read_answers(path: Path) -> list[Answer]:
 
 
 def distinct(answers: Sequence[Answer]) -> list[Answer]:
-    """The last answer of each rater to each question: a file given twice, or saved again, counts once."""
-    last = {}
+    """One answer of each rater to each question: a file given twice, or saved again, counts once.
+
+    BadArgumentError for two that differ: nothing in a file tells which was the last.
+    """
+    kept: dict[tuple[str, ...], Answer] = {}
     for a in answers:
         sides = sorted((*a.left.split(BESIDE), a.right))
-        last[(a.rater, a.kind, a.picture, *sides)] = a
-    return list(last.values())
+        before = kept.setdefault((a.rater, a.kind, a.picture, *sides), a)
+        if before.chosen != a.chosen:
+            raise BadArgumentError(
+                f"rater '{a.rater}', {a.kind} of {a.picture}: answered with {before.chosen} and with "
+                f"{a.chosen}; give only the last file that this rater saved, and every rater another name"
+            )
+    return list(kept.values())
 
 
 def preferences(answers: Sequence[Answer]) -> list[Preference]:
@@ -144,8 +158,7 @@ def preferences(answers: Sequence[Answer]) -> list[Preference]:
         if a.kind != "preference":
             continue
         first, second = sorted((a.left, a.right))
-        chosen = {"left": a.left, "right": a.right, "same": None}[a.answer]
-        place = 2 if chosen is None else 0 if chosen == first else 1
+        place = 2 if a.answer == "same" else 0 if a.chosen == first else 1
         counts.setdefault((first, second), [0, 0, 0])[place] += 1
     return [Preference(*methods, *counted) for methods, counted in sorted(counts.items())]
 
