@@ -109,7 +109,7 @@ def test_ratings_one_pair_at_a_time_then_all_methods_side_by_side(browser: Brows
     assert [a.left for a in answers[6:]] == order
     assert [a.answer for a in answers[6:]] == [order[0].split(BESIDE)[1], order[1].split(BESIDE)[2]]
     assert sum(picked for picked, _ in picks(answers).values()) == 2
-    assert np.mean([aur(answers, method) for method in METHODS]) == pytest.approx(3)
+    assert np.mean([aur(answers, method).mean for method in METHODS]) == pytest.approx(3)
     assert "| preference | picked | of |" in report_text(answers)
     assert tab.complaints == []
 

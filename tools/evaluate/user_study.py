@@ -11,10 +11,11 @@ realistic one. With --pairwise it asks for the better one of every two methods i
 shuffled by the seed; give every rater another one. It works with the mouse or the keyboard alone and keeps
 answers in the browser until they are saved as CSV.
 
-AUR, the average user rating: a rater's mean over the samples, then the mean over raters. Beside it stands the
-share of ratings of 4 or 5, "same expression". Preference: each method's share of the picks with Wilson's
-95 % interval. Pairwise: how often each of two methods was chosen, Wilson's interval of the share, and the
-two-sided exact binomial test against one half; "no difference" is counted apart.
+AUR, the average user rating: a rater's mean over the samples, then the mean over raters. SD is that of the
+ratings; SEM and the interval (± 1.96 SEM) are the AUR's, from the spread of the raters' means. Beside them
+stands the share of ratings of 4 or 5, "same expression". Preference: each method's share of the picks with
+Wilson's 95 % interval. Pairwise: how often each of two methods was chosen, Wilson's interval of the share,
+and the two-sided exact binomial test against one half; "no difference" is counted apart.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ import typer
 from tools._errors import user_errors
 from tools.bench.common import markdown_table, replace_section
 from tools.dataset.pair_shards import written_beside
-from tools.evaluate.mapping_errors import mean_of
+from tools.evaluate.mapping_errors import Mean, mean_of
 from x2c_edge.errors import BadArgumentError, NotFoundError
 
 COLUMNS = ("rater", "kind", "picture", "left", "right", "answer")
@@ -163,13 +164,13 @@ def preferences(answers: Sequence[Answer]) -> list[Preference]:
     return [Preference(*methods, *counted) for methods, counted in sorted(counts.items())]
 
 
-def aur(answers: Sequence[Answer], method: str) -> float:
-    """The average user rating: over the samples of each rater, then over raters."""
+def aur(answers: Sequence[Answer], method: str) -> Mean:
+    """The average user rating: of each rater's mean over the samples, the mean and spread over raters."""
     by_rater: dict[str, list[int]] = {}
     for a in answers:
         if a.kind == "rating" and a.left == method:
             by_rater.setdefault(a.rater, []).append(int(a.answer))
-    return float(np.mean([np.mean(ratings) for ratings in by_rater.values()]))
+    return mean_of(np.array([np.mean(ratings) for ratings in by_rater.values()]))
 
 
 def picks(answers: Sequence[Answer]) -> dict[str, tuple[int, int]]:
@@ -193,13 +194,13 @@ def report_text(answers: Sequence[Answer]) -> str:
             by_method.setdefault(a.left, []).append(int(a.answer))
     if by_method:
         rows = []
-        for method, ratings in sorted(by_method.items(), key=lambda item: -aur(answers, item[0])):
-            m, same = mean_of(np.array(ratings, np.float64)), sum(r >= _SAME_FROM for r in ratings)
-            low, high = wilson(same, m.n)
-            agree = f"{same / m.n:.0%} ({low:.0%} to {high:.0%})"
-            interval = f"{m.ci95[0]:.2f} to {m.ci95[1]:.2f}"
-            figures = [f"{m.n}", f"{aur(answers, method):.2f}", f"{m.sd:.2f}", f"{m.sem:.3f}"]
-            rows.append([method, *figures, interval, agree])
+        for method, ratings in sorted(by_method.items(), key=lambda item: -aur(answers, item[0]).mean):
+            m, n, same = aur(answers, method), len(ratings), sum(r >= _SAME_FROM for r in ratings)
+            low, high = wilson(same, n)
+            agree = f"{same / n:.0%} ({low:.0%} to {high:.0%})"
+            sd = _known(mean_of(np.array(ratings, np.float64)).sd, ".2f")
+            interval = "–" if m.n == 1 else f"{m.ci95[0]:.2f} to {m.ci95[1]:.2f}"
+            rows.append([method, f"{n}", f"{m.mean:.2f}", sd, _known(m.sem, ".3f"), interval, agree])
         head = ("method", "ratings", "AUR", "SD", "SEM", "95 % CI", "same expression (95 % CI)")
         parts.append(markdown_table(head, rows))
     picked = sorted(picks(answers).items(), key=lambda item: -item[1][0] / item[1][1])
@@ -220,6 +221,10 @@ def report_text(answers: Sequence[Answer]) -> str:
         head = ("of two", "chosen", "other chosen", "no difference", "share", "95 % CI", "p")
         parts.append(markdown_table(head, rows))
     return "\n".join(parts)
+
+
+def _known(value: float, form: str) -> str:
+    return "–" if math.isnan(value) else f"{value:{form}}"
 
 
 def questions(
