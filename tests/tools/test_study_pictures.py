@@ -57,6 +57,7 @@ def test_every_method_answers_every_face(humans: Path, real_pack: str, tmp_path:
 @pytest.mark.parametrize(("options", "message"), [
     (("--out", "study", "--gear", "jet"), "--gear jet: pack 'default' has"),
     (("--out", "humans/one.png/study", "--gear", "single-stage"), "give another --out"),
+    (("--out", "humans"), "humans: not empty, two studies' pictures would mix; give another --out"),
 ])  # fmt: skip
 def test_what_is_wrong_is_said_in_one_line(
     options: tuple, message: str, humans: Path, real_pack: str, monkeypatch: pytest.MonkeyPatch

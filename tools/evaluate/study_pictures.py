@@ -114,6 +114,8 @@ def main(
     """Read the pictures by every method and draw the robot."""
     torch.set_num_threads(1)
     with user_errors():
+        if out.is_dir() and any(out.iterdir()):
+            raise BadArgumentError(f"{out}: not empty, two studies' pictures would mix; give another --out")
         pictures = people(humans)
         gears = gears_in(packs.open_pack(pack), gear)
         seen = {name: seen_by(name, pack, pictures) for name in gears}
