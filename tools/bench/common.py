@@ -9,7 +9,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from x2c_edge.whole_file import write_whole
+
 ROOT = Path(__file__).resolve().parents[2]
+_OPENS, _CLOSES = "<!-- bench:", "<!-- /bench -->"
 
 
 def interleaved(
@@ -49,17 +52,31 @@ def machine() -> str:
 
 def replace_section(page: Path, name: str, text: str) -> None:
     """Put text between ``<!-- bench:NAME -->`` and ``<!-- /bench -->``; a page without them gets them
-    at its end."""
-    opening, closing = f"<!-- bench:{name} -->", "<!-- /bench -->"
-    section = f"{opening}\n{text.strip()}\n{closing}"
-    old = page.read_text() if page.exists() else ""
-    start = old.find(opening)
-    if start < 0:
+    at its end. Marks are lines of their own, outside of code fences. NotFoundError when the page cannot be
+    written; it is as it was then."""
+    opening = f"{_OPENS}{name} -->"
+    section = f"{opening}\n{text.strip()}\n{_CLOSES}"
+    old = page.read_text(encoding="utf-8") if page.exists() else ""
+    lines = old.split("\n")
+    marks = _marks(lines)
+    start = next((number for number in marks if lines[number].rstrip() == opening), None)
+    if start is None:
         new = (old.rstrip() + "\n\n" if old.strip() else "") + section + "\n"
     else:
-        end = old.find(closing, start)
-        if end < 0:
-            raise SystemExit(f"{page}: {opening} is never closed; add {closing} after it")
-        new = old[:start] + section + old[end + len(closing) :]
+        end = next((number for number in marks if number > start), None)
+        if end is None or lines[end].rstrip() != _CLOSES:
+            raise SystemExit(f"{page}:{start + 1}: {opening} is never closed; add {_CLOSES} after its text")
+        new = "\n".join([*lines[:start], section, *lines[end + 1 :]])
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(new)
+    write_whole(page, new.encode())
+
+
+def _marks(lines: Sequence[str]) -> list[int]:
+    """The lines that open or close a section."""
+    found, fenced = [], False
+    for number, line in enumerate(lines):
+        if line.lstrip().startswith(("```", "~~~")):
+            fenced = not fenced
+        elif not fenced and line.startswith((_OPENS, _CLOSES)):
+            found.append(number)
+    return found
