@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.evaluate.single_stage_report import EXPRESSIBLE
+from x2c_edge.controls import NAMES
 
 Array = NDArray[np.float64]
 MOVES = 0.02  # standard deviation of a label, below which a correlation is one with the labeller's noise
 LAGS_S = np.arange(-0.10, 0.301, 1 / 60)
+LEAST_R = 0.2  # below which the best of so many shifts is chance
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,12 @@ class Agreement:
 
 
 def agreement(values: Array, labels: Array, moves: float = MOVES) -> Agreement:
-    """values, labels: (N, 30) at the same moments."""
+    """values, labels: (N, 30) at the same moments. ValueError where one is not finite: a control would drop
+    out of the means as if it had nothing to show."""
+    for name, given in (("values", values), ("labels", labels)):
+        if not np.isfinite(given).all():
+            row, control = np.argwhere(~np.isfinite(given))[0]
+            raise ValueError(f"{name}[{row}], {NAMES[control]}: {given[row, control]}, not a finite number")
     found, wanted = values - values.mean(0), labels - labels.mean(0)
     spread, wanted_spread = found.std(0), wanted.std(0)
     together = (found * wanted).mean(0)
@@ -64,10 +71,13 @@ def peaks(values: Array, labels: Array, share: float = 0.05) -> Array:
 def best_lag(times_s: Array, values: Array, at_s: Array, labels: Array) -> float:
     """Seconds by which a series is late: the shift at which its mean r with the labels is highest.
 
-    times_s: (M,) of values (M, 30); at_s: (N,) of labels (N, 30).
+    times_s: (M,) of values (M, 30); at_s: (N,) of labels (N, 30). NaN where there is no such shift among
+    ``LAGS_S``: r still rises at their end, is low everywhere, or no label moves.
     """
     scores = []
     for lag in LAGS_S:
         moved = np.stack([np.interp(at_s + lag, times_s, column) for column in values.T], axis=1)
         scores.append(agreement(moved, labels).mean("r"))
-    return float(LAGS_S[int(np.nanargmax(scores))])
+    best = int(np.argmax(scores))
+    inside = 0 < best < len(scores) - 1
+    return float(LAGS_S[best]) if inside and scores[best] >= LEAST_R else float("nan")

@@ -104,12 +104,12 @@ class Row:
     first_s: float
     followed: float
     poses: Array  # at the labelled frames
-    lag_s: float
+    lag_s: float  # NaN where the robot did not move with the labels
 
     def cells(self) -> list[str]:
         found = agreement(self.poses, self.clip.controls)
         return [self.clip.name, self.neutral, _number(self.first_s, 2), _number(self.followed, 2),
-                *_figures(found), f"{1000 * self.lag_s:.0f}"]  # fmt: skip
+                *_figures(found), _number(1000 * self.lag_s, 0)]  # fmt: skip
 
 
 HEADER = ["clip", "neutral", "first s", "followed", "r", "error", "offset", "gain", "lag ms"]
@@ -127,7 +127,7 @@ def _number(value: float, digits: int) -> str:
 def row_of(clip: LabelledClip, neutral: str, pipeline: str, pack: str) -> Row:
     if neutral == STILL:
         poses = np.tile(NEUTRAL, (len(clip.frames), 1))
-        return Row(clip, neutral, float("nan"), 0.0, poses, 0.0)
+        return Row(clip, neutral, float("nan"), 0.0, poses, float("nan"))
     run = watch(clip.path, pipeline, neutral, pack)
     poses, times = run.poses(), np.array(run.times)
     lag = best_lag(times, poses, times[clip.frames], clip.controls)
@@ -182,7 +182,7 @@ def steps_table(clips: list[LabelledClip], pipeline: str, pack: str) -> list[lis
     for name, series in steps.items():
         values = np.concatenate([v[c.frames] for (_, v, _), c in zip(series, clips, strict=True)])
         lags = [best_lag(t, v, at, c.controls) for (t, v, at), c in zip(series, clips, strict=True)]
-        rows.append([name, *_figures(agreement(values, labels)), f"{1000 * float(np.mean(lags)):.0f}"])
+        rows.append([name, *_figures(agreement(values, labels)), _number(1000 * float(np.mean(lags)), 0)])
     possible = reachable(labels)
     rows.append(["command, beside what the robot can do", *_figures(agreement(values, possible)), ""])
     rows.append(["the labels, moved to what the robot can do", *_figures(agreement(possible, labels)), ""])

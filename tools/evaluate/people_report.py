@@ -154,7 +154,7 @@ def clip_table(
             person = [f"{np.median(t[mine]):.0f}" for t in (traits.ita, traits.angle, traits.brightness)]
             cells = figures(agreement(row.poses, row.clip.controls))
             rows.append(
-                [gear, row.clip.name, *cells, f"{1000 * row.lag_s:.0f}", person[0], glasses, *person[1:]]
+                [gear, row.clip.name, *cells, _number(1000 * row.lag_s, 0), person[0], glasses, *person[1:]]
             )
         if ran:
             all_of = agreement(*(np.concatenate(part) for part in
