@@ -3,6 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
 
 from tools.dataset.labelled_clips import labelled_clips
 from tools.evaluate import clip_report
@@ -42,3 +45,19 @@ def test_without_a_face_there_is_no_first_command():
     run = clip_report.Watched(times=[0.0, 0.1], faces=[False, False])
     assert np.isnan(run.first_following_s())
     assert np.isnan(run.share_followed())
+
+
+def test_the_page_says_the_command_that_was_given(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A table of some clips does not stand under the command that makes the whole one."""
+    given = ["--only", "s13", "--neutral", clip_report.STILL, "--page", str(tmp_path / "a page.md")]
+    monkeypatch.setattr("sys.argv", ["clip_report.py", *given])
+    app = typer.Typer()
+    app.command()(clip_report.main)
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 0, result.output
+    command, _, *table = (tmp_path / "a page.md").read_text().splitlines()[1:]
+    asked = f"--only s13 --neutral still --page '{tmp_path}/a page.md'"
+    assert command == f"`python -m tools.evaluate.clip_report {asked}`"
+    assert table[2].startswith("| s13 | still | - | 0.00 | 0.000 |")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -48,6 +50,11 @@ def machine() -> str:
                 name = line.split(":", 1)[1].strip()
                 break
     return f"{name}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
+
+
+def command_given(module: str) -> str:
+    """The command line of this run, as it was given: it stands above what it measured."""
+    return shlex.join(["python", "-m", module, *sys.argv[1:]])
 
 
 def replace_section(page: Path, name: str, text: str) -> None:

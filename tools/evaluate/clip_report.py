@@ -230,24 +230,24 @@ def main(
     """Run and print."""
     torch.set_num_threads(1)
     clips = [clip for clip in labelled_clips(folder) if not only or clip.name in only]
-    command = f"python -m tools.evaluate.clip_report --pipeline {pipeline}"
     if steps:
         unseen = [clip for clip in clips if clip.split == "test"]
         header, rows = (
             ["after", "r", "error", "offset", "gain", "lag ms"],
             steps_table(unseen, pipeline, pack),
         )
-        command, section = f"{command} --steps", f"clip-steps-{pipeline}"
+        section = f"clip-steps-{pipeline}"
     elif controls:
         header = ["control", "r", "error", "offset", "gain", "depth of peaks"]
         rows = control_table(clips, pipeline, pack)
-        command, section = f"{command} --controls", f"clip-controls-{pipeline}"
+        section = f"clip-controls-{pipeline}"
     else:
         header, rows = HEADER, clip_table(clips, neutral, pipeline, pack)
         section = f"clips-{pipeline}"
     table = common.markdown_table(header, rows)
     print(table)
     if page is not None:
+        command = common.command_given("tools.evaluate.clip_report")
         common.replace_section(page, section, f"`{command}`\n\n{table}")
 
 

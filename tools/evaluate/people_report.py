@@ -196,7 +196,7 @@ def main(
         }  # fmt: skip
         if not skip_clips:
             tables["people-clips"] = (CLIP_HEADER, clip_table(gears, pack, faces, traits, folder))
-        command = f"python -m tools.evaluate.people_report --pack {pack} --split {split}"
+        command = common.command_given("tools.evaluate.people_report")
         for section, (header, rows) in tables.items():
             table = common.markdown_table(header, rows)
             print(f"{section}\n{table}")

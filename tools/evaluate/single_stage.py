@@ -48,7 +48,7 @@ def main(
     if page is not None:
         rows = [[c.name, f"{report.pearson[c.index]:.3f}", f"{report.mae[c.index]:.4f}"] for c in CONTROLS]
         table = common.markdown_table(["control", "r", "MAE"], rows)
-        command = f"python -m tools.evaluate.single_stage --split {split}"
+        command = common.command_given("tools.evaluate.single_stage")
         common.replace_section(page, "accuracy", f"`{command}`\n\n{table}\n{report.summary()}")
     if write:
         figures = report.to_manifest()

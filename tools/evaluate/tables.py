@@ -15,8 +15,6 @@ animation as one draw. Beside them stands the error per spread, the unit that th
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -209,7 +207,8 @@ def _report(
     print("\n".join(parts.values()))
     if page is not None:
         for section, text in parts.items():
-            common.replace_section(page, section, f"`{_command()}`\n\n{text}")
+            command = common.command_given("tools.evaluate.tables")
+            common.replace_section(page, section, f"`{command}`\n\n{text}")
 
 
 def origin(
@@ -252,10 +251,6 @@ def _names(text: str) -> list[str]:
 
 def _took(start: float) -> str:
     return f"{time.monotonic() - start:.0f} s"
-
-
-def _command() -> str:
-    return "python -m tools.evaluate.tables " + shlex.join(sys.argv[1:])
 
 
 if __name__ == "__main__":

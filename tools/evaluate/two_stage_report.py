@@ -167,7 +167,7 @@ def main(
         table = common.markdown_table(
             ["control", "two-stage r", "direct r", "single-stage r", "MAE"], report.rows()
         )
-        command = f"python -m tools.evaluate.two_stage_report --split {split}"
+        command = common.command_given("tools.evaluate.two_stage_report")
         common.replace_section(page, "two-stage-accuracy", f"`{command}`\n\n{table}\n{report.summary()}")
     if write:
         packs.write_manifest(replace(opened, accuracy=opened.accuracy | report.to_manifest()))
