@@ -136,6 +136,11 @@ def test_a_pack_is_read_with_its_own_input_and_unit(folder: Path, pairs: ArrayPa
     np.testing.assert_allclose(
         predict(opened.net, opened.picture, pairs), predict(trained.net, trained.picture, pairs), atol=1e-5
     )
+    learnt = {"mapping_mae": {"division": "animation", "mae": 0.1}}
+    packs.write_manifest(packs.Pack("pack", pack, "two-stage", "", "", "", {"mapping": spec}, learnt, ""))
+    code, text = run(folder, "--pack", pack, "--division", "random")
+    assert (code, len(text.strip().splitlines())) == (2, 1)
+    assert f"pack '{pack}': trained on the division by animation" in text
     assert load_mapping(None, None) is None
     packs.write_manifest(packs.Pack("pack", pack, "single-stage", "", "", "", {}, {}, ""))
     with pytest.raises(NotFoundError, match="has no mapping network"):

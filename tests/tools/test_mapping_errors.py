@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -30,6 +31,10 @@ def test_one_picture_has_no_spread():
     one = mean_of(np.array([0.5]))
     assert one.mean == 0.5
     assert math.isnan(one.sem)
+    stated = errors_of(np.zeros((1, 30)), np.full((1, 30), 0.5)).to_json()
+    json.dumps(stated, allow_nan=False)
+    assert stated["ci95"] == [None, None]
+    assert stated["sd"] is stated["sem"] is stated["per_spread"] is None
 
 
 def test_frames_of_an_animation_are_one_draw():

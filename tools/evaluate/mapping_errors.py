@@ -71,14 +71,19 @@ class Errors:
         return {
             "pictures": self.sample.n,
             "mae": round(self.sample.mean, 5),
-            "sd": round(self.sample.sd, 5),
-            "sem": round(self.sample.sem, 6),
-            "ci95": [round(low, 5), round(high, 5)],
-            "sem_by_animation": None if math.isnan(self.group_sem) else round(self.group_sem, 6),
+            "sd": _rounded(self.sample.sd, 5),
+            "sem": _rounded(self.sample.sem, 6),
+            "ci95": [_rounded(low, 5), _rounded(high, 5)],
+            "sem_by_animation": _rounded(self.group_sem, 6),
             "published_metric": round(self.published, 5),
-            "per_spread": round(self.per_spread, 5),
+            "per_spread": _rounded(self.per_spread, 5),
             "mae_by_control": {c.name: round(float(self.control[c.index]), 5) for c in CONTROLS},
         }
+
+
+def _rounded(value: float, digits: int) -> float | None:
+    """None for nan, which JSON does not have."""
+    return None if math.isnan(value) else round(value, digits)
 
 
 def errors_of(

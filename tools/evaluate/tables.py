@@ -79,8 +79,10 @@ def main(
             raise BadArgumentError("--mapping and --pack: give one of them, both name ours")
         ours = load_mapping(mapping, pack)
         files = {path: load_trained(path) for path in trunk}
-        for path, trained in {**files, **({mapping: ours[0]} if mapping and ours else {})}.items():
-            _check_division(path, trained, division)
+        for path, trained in files.items():
+            _check_division(str(path), trained, division)
+        if ours is not None:
+            _check_division(str(mapping or f"pack '{pack}'"), ours[0], division)
         train, test = (PairDataset(data, side, division) for side in ("train", "test"))  # type: ignore[arg-type]
         rows = spread(len(test), limit_test)
         wanted, animation = test.controls[rows], test.animation[rows]
@@ -123,15 +125,17 @@ def load_mapping(file: Path | None, pack: str | None) -> tuple[Trained, bool] | 
         net = opened(spec.arch, spec.config, load_file(spec.file))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise NotFoundError(f"{spec.file}: {str(error).splitlines()[0]}; get the pack again") from None
-    trained = Trained(net, spec.picture, {}, found.trained_by)  # type: ignore[arg-type]
+    stated = found.accuracy.get("mapping_mae")
+    accuracy = stated if isinstance(stated, dict) else None
+    trained = Trained(net, spec.picture, {}, found.trained_by, accuracy)  # type: ignore[arg-type]
     return trained, spec.options.get("angle_unit", "degree") == "degree"
 
 
-def _check_division(path: Path, trained: Trained, division: str) -> None:
+def _check_division(where: str, trained: Trained, division: str) -> None:
     learnt = (trained.accuracy or {}).get("division", division)
     if learnt != division:
         raise BadArgumentError(
-            f"{path}: trained on the division by {learnt}, it may have learnt from these test pictures; "
+            f"{where}: trained on the division by {learnt}, it may have learnt from these test pictures; "
             f"give --division {learnt}"
         )
 
