@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -104,12 +105,15 @@ class _State:
         """Epochs that are done already; their state is in the parts then."""
         if self._path is None or not self._path.exists():
             return 0
+        fresh = {name: deepcopy(part.state_dict()) for name, part in self._parts.items()}
         try:
             content = torch.load(self._path, weights_only=True)
             for name, part in self._parts.items():
                 part.load_state_dict(content[name])
             return int(content["epoch"])
         except (RuntimeError, EOFError, KeyError, ValueError, UnpicklingError) as error:
+            for name, part in self._parts.items():  # some may be loaded already
+                part.load_state_dict(fresh[name])
             print(f"{self._path}: not to be read ({type(error).__name__}); learnt again", flush=True)
             return 0
 
