@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
+import resource
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +68,31 @@ def test_the_shipped_folder_is_the_last_one(three_places: dict[str, Path], tmp_p
 
 def test_a_name_found_twice_is_listed_once(three_places: dict[str, Path]):
     assert [p for p in packs.installed() if p.name == "twin"] == [three_places["first"]]
+
+
+def test_what_is_half_made_is_not_installed(three_places: dict[str, Path], small_pack: Path):
+    folder = three_places["user"].parent
+    shutil.copytree(small_pack, folder / ".mine.partial")
+    (folder / "pipe").mkdir()
+    os.mkfifo(folder / "pipe" / packs.MANIFEST)
+    assert {path.name for path in packs.installed()}.isdisjoint({".mine.partial", "pipe"})
+
+
+def test_a_manifest_is_written_whole_and_over_what_was_read(small_pack: Path):
+    first, second = packs.open_pack(str(small_pack)), packs.open_pack(str(small_pack))
+    packs.write_manifest(replace(first, trained_by="zuerst, in München"))
+    with pytest.raises(NotFoundError, match="was changed while this ran"):
+        packs.write_manifest(replace(second, accuracy={"mean": 1.0}))
+    assert packs.open_pack(str(small_pack)).trained_by == "zuerst, in München"
+    made = (small_pack / packs.MANIFEST).read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))  # as a full disk
+    try:
+        with pytest.raises(NotFoundError, match="cannot be written"):
+            packs.write_manifest(packs.open_pack(str(small_pack)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (small_pack / packs.MANIFEST).read_bytes() == made
 
 
 def test_the_user_s_folder_without_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -1,10 +1,12 @@
-"""A file that is being written belongs to one program at a time."""
+"""A file, or a folder, that is being written belongs to one program at a time."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from x2c_edge.errors import NotFoundError
@@ -30,6 +32,27 @@ def opened_alone(path: Path | str, flags: int = 0) -> int:
             os.ftruncate(descriptor, 0)
             return descriptor
         os.close(descriptor)  # whoever had it has just given it another name
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Nobody else who asks this way changes what is in the folder meanwhile.
+
+    OSError when it cannot be opened; NotFoundError when somebody else is at it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NotFoundError(
+                f"{folder}: another x2c-edge command is changing it; wait until it is done"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _is_still(path: Path | str, descriptor: int) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, get_args
 from x2c_edge.errors import NotFoundError, nearest
 from x2c_edge.places import expanded, found_in, home, is_readable_file
 from x2c_edge.toml_text import from_toml
+from x2c_edge.whole_file import write_whole
 
 MANIFEST: Final = "manifest.toml"
 FORMAT: Final = 1
@@ -130,8 +131,11 @@ def installed() -> Iterator[Path]:
     seen: set[str] = set()
     for folder in search_folders():
         for manifest in found_in(folder, f"*/{MANIFEST}"):
-            if manifest.parent.name not in seen:
-                seen.add(manifest.parent.name)
+            name = manifest.parent.name
+            if (
+                name not in seen and not name.startswith(".") and manifest.is_file()
+            ):  # .NAME.partial: half made
+                seen.add(name)
                 yield manifest.parent
 
 
@@ -253,8 +257,19 @@ def _input(data: dict[str, Any]) -> NetInput:
 
 
 def write_manifest(pack: Pack) -> None:
-    """Write ``pack.path``'s manifest; ``read_manifest`` gives the same pack (but for its digest)."""
+    """Write ``pack.path``'s manifest; ``read_manifest`` gives the same pack (but for its digest).
+
+    NotFoundError when it cannot be written, and when it is not any more what ``pack`` was read from: then
+    somebody else's change would be lost.
+    """
     import tomli_w  # only packs that are made, not packs that are used, need it
+
+    where = pack.path / MANIFEST
+    if pack.digest and sha256_of(where) != pack.digest:
+        raise NotFoundError(f"{where}: was changed while this ran; nothing was written, run it again")
+
+    def inside(file: Path) -> str:
+        return file.relative_to(pack.path).as_posix()
 
     data: dict[str, Any] = {
         "format": FORMAT,
@@ -266,17 +281,17 @@ def write_manifest(pack: Pack) -> None:
         "nets": {},
     }
     for key, net in pack.nets.items():
-        entry: dict[str, Any] = {"arch": net.arch, "file": net.file.name, "sha256": net.sha256}
+        entry: dict[str, Any] = {"arch": net.arch, "file": inside(net.file), "sha256": net.sha256}
         if net.input is not None:
             entry["input"] = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(net.input).items()}
         data["nets"][key] = entry | {"config": net.config, "options": net.options}
     if pack.files:
         data["files"] = {
-            key: {"file": entry.file.name, "sha256": entry.sha256} for key, entry in pack.files.items()
+            key: {"file": inside(entry.file), "sha256": entry.sha256} for key, entry in pack.files.items()
         }
     if pack.accuracy:
         data["accuracy"] = pack.accuracy
-    (pack.path / MANIFEST).write_text(tomli_w.dumps(data))
+    write_whole(where, tomli_w.dumps(data).encode())
 
 
 def verify(pack: Pack) -> list[str]:

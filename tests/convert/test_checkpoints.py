@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -197,6 +198,59 @@ def test_weights_that_are_not_finite_are_refused(run, folder, states, value):
     message = refused(run)
     assert "fourth.bias" in message
     assert "not finite" in message
+
+
+def test_variances_below_0_are_refused(run, folder, states):
+    key = next(key for key in states["appearance"] if key.endswith("running_var"))
+    states["appearance"][key][0] = -1.0
+    files.save(folder / files.FILES["appearance"], "appearance", states["appearance"])
+    assert f"'{key}' holds variances below 0" in refused(run)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "says"),
+    [
+        (torch.ones(3, device="meta"), "on meta"),
+        (torch.eye(3).to_sparse(), "torch.sparse_coo"),
+        (torch.ones(3).to(torch.float8_e4m3fn), "float8_e4m3fn"),
+        (torch.ones(3, dtype=torch.int64), "int64"),
+    ],
+)
+def test_tensors_that_are_no_plain_numbers_are_refused(run, folder, states, tensor, says):
+    states["mapping"]["fc.bias"] = tensor
+    torch.save(states["mapping"], folder / files.FILES["mapping"])
+    message = refused(run)
+    assert "key 'fc.bias'" in message
+    assert says in message
+
+
+def test_odd_dictionaries_are_refused(run, folder, states):
+    path = folder / files.FILES["stitching"]
+    torch.save({"bn1.num_batches_tracked": torch.tensor(1)}, path)
+    assert "holds no weights" in refused(run)
+    torch.save({"mlp.0.weight": torch.tensor(1.0)}, path)
+    assert str(path) in refused(run)
+    flat = states["stitching"]
+    key = next(iter(flat))
+    torch.save(flat | {f"module.{key}": torch.zeros_like(flat[key])}, path)
+    assert f"'{key}' comes twice" in refused(run)
+
+
+def test_onnx_in_a_name_is_no_onnx(run, folder):
+    (folder / files.FILES["motion"]).rename(folder / "motion_for_onnx.pth")
+    torch.save(torch.load(folder / "motion_for_onnx.pth"), folder / "motion_for_onnx.pth")
+    assert "motion" in run().nets
+
+
+def test_a_compressed_file_is_not_unpacked(run, folder):
+    path = folder / files.FILES["mapping"]
+    torch.save({"fc.bias": torch.zeros(1 << 20)}, path)
+    with zipfile.ZipFile(path) as archive:
+        entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    assert "is compressed" in refused(run)
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.01, 0.5, 0.99])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import http.client
 import http.server
 import re
 import threading
@@ -14,6 +16,7 @@ import pytest
 from x2c_edge.convert import pull as downloads
 from x2c_edge.convert.sources import SETS, RemoteFile, RemoteSet
 from x2c_edge.errors import BadArgumentError, NotFoundError
+from x2c_edge.locked import alone_in
 
 BIG = np.random.default_rng(1).bytes(700_000)
 SMALL = b"weights" * 100
@@ -113,6 +116,26 @@ def test_the_next_run_goes_on_where_the_last_one_stopped(url, tmp_path, behaviou
     behaviour.drops, behaviour.asked = [], []
     assert pull(url, tmp_path)[0].read_bytes() == BIG
     assert behaviour.asked[0][1] == "bytes=100000-"
+
+
+def test_a_folder_is_filled_by_one_at_a_time(url, tmp_path):
+    with alone_in(tmp_path), pytest.raises(NotFoundError, match="another x2c-edge command"):
+        pull(url, tmp_path)
+    assert len(pull(url, tmp_path)) == 2
+
+
+def test_a_network_that_goes_away_while_reading_is_tried_again(url, tmp_path, monkeypatch):
+    """Not every such error is a ConnectionError: "No route to host" is an OSError like a full disk's."""
+    read, failures = http.client.HTTPResponse.read, [OSError(errno.EHOSTUNREACH, "No route to host")]
+
+    def once(answer, amount):
+        if failures:
+            raise failures.pop()
+        return read(answer, amount)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", once)
+    pull(url, tmp_path)
+    assert (tmp_path / "base/big.pth").read_bytes() == BIG
 
 
 def test_what_is_there_already_is_kept(url, tmp_path, behaviour):

@@ -12,6 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from tests import published_files as files
+from tests.manifest import edit_manifest
 from tools.train.mapping_file import save_trained
 from tools.train.mapping_training import Trained
 from x2c_edge import packs
@@ -19,6 +20,7 @@ from x2c_edge.backends.open import open_backend
 from x2c_edge.cli.packs import app
 from x2c_edge.convert.replace_net import replace_net
 from x2c_edge.errors import BadArgumentError, NotFoundError
+from x2c_edge.locked import alone_in
 from x2c_edge.nets.mapping import MappingNetwork
 from x2c_edge.pipelines.direct import DirectPipeline
 from x2c_edge.pipelines.two_stage import TwoStagePipeline
@@ -112,6 +114,39 @@ def test_what_does_not_fit_leaves_the_pack_as_it_was(two_stage, trained, spoil, 
     with pytest.raises(NotFoundError, match=says):
         replace_net(two_stage, "mapping", trained)
     assert everything(two_stage.path) == before
+
+
+def test_two_at_once_lose_nothing(two_stage: packs.Pack, trained: Path) -> None:
+    before = everything(two_stage.path)
+    with alone_in(two_stage.path.parent), pytest.raises(NotFoundError, match="another x2c-edge command"):
+        replace_net(two_stage, "mapping", trained)
+    assert everything(two_stage.path) == before
+
+
+def test_a_file_s_name_says_nothing_of_whose_it_is(two_stage: packs.Pack, tmp_path: Path) -> None:
+    """A source whose mapping network lies in motion.safetensors, and a target that keeps nets in a folder."""
+    source = Path(shutil.copytree(two_stage.path, tmp_path / "source"))
+    (source / "motion.safetensors").rename(source / "x.safetensors")
+    (source / "mapping.safetensors").rename(source / "motion.safetensors")
+    edit_manifest(
+        source,
+        lambda data: (
+            data["nets"]["mapping"].update(file="motion.safetensors"),
+            data["nets"]["motion"].update(file="x.safetensors"),
+        ),
+    )
+    made = replace_net(two_stage, "mapping", source)
+    assert packs.verify(made) == []
+    (made.path / "weights").mkdir()
+    (made.path / "motion.safetensors").rename(made.path / "weights" / "motion.safetensors")
+    edit_manifest(made.path, lambda data: data["nets"]["motion"].update(file="weights/motion.safetensors"))
+    again = replace_net(packs.open_pack(str(made.path)), "mapping", source)
+    assert again.nets["motion"].file == made.path / "weights" / "motion.safetensors"
+    taken = replace_net(packs.open_pack(str(source)), "generator", made.path)
+    before = everything(taken.path)
+    with pytest.raises(NotFoundError, match=r"motion\.safetensors there is another net's"):
+        replace_net(taken, "motion", made.path)
+    assert everything(taken.path) == before
 
 
 def test_refusals(two_stage: packs.Pack, trained: Path, small_pack: Path) -> None:

@@ -153,6 +153,11 @@ def _write(
     source = published.source_features(
         parts["appearance"].net, parts["motion"].net, parts["warping"].net, picture
     )
+    if not all(np.isfinite(array).all() for array in source.values()):
+        raise NotFoundError(
+            f"{parts['appearance'].file} and {parts['motion'].file}: what they make of the robot image is "
+            "not finite (NaN or Inf): damaged; download them again"
+        )
     inputs = {"motion": replace(_FACE_INPUT, size=picture_size), "mapping": MAPPING_INPUTS[mapping_input]}
     options: dict[str, dict[str, Any]] = {"mapping": {"angle_unit": angle_unit}}
     nets: dict[str, NetSpec] = {}

@@ -17,6 +17,7 @@ from x2c_edge import __version__, packs
 from x2c_edge.convert.sources import SETS, RemoteFile, RemoteSet
 from x2c_edge.convert.space import require_space
 from x2c_edge.errors import BadArgumentError, NotFoundError, nearest
+from x2c_edge.locked import alone_in
 
 MIRROR_VARIABLE: Final = "X2C_EDGE_MIRROR"
 _TIMEOUT_S: Final = 30.0
@@ -59,13 +60,21 @@ def pull(
     try:
         for place in places:
             place.parent.mkdir(parents=True, exist_ok=True)
-        wanted = [pair for pair in zip(remote.files, places, strict=True) if not _complete(*pair)]
-        require_space(folder, sum(file.size - _have(_partial(place)) for file, place in wanted))
-        for file, place in wanted:
-            _download(file, urljoin(base, file.path), place, on_progress, pause_s)
+        with alone_in(folder):
+            _bring(remote, base, folder, places, on_progress, pause_s)
     except OSError as error:
         raise NotFoundError(f"{folder}: cannot be written: {error.strerror or error}") from None
     return places
+
+
+def _bring(
+    remote: RemoteSet, base: str, folder: Path, places: list[Path], on_progress: Progress, pause_s: float
+) -> None:
+    """What is not there yet, file after file."""
+    wanted = [pair for pair in zip(remote.files, places, strict=True) if not _complete(*pair)]
+    require_space(folder, sum(file.size - _have(_partial(place)) for file, place in wanted))
+    for file, place in wanted:
+        _download(file, urljoin(base, file.path), place, on_progress, pause_s)
 
 
 def _partial(place: Path) -> Path:
@@ -119,7 +128,13 @@ def _continue(file: RemoteFile, url: str, partial: Path, on_progress: Progress) 
                 return "the server sent another part than was asked for"
             with partial.open("ab" if resumed else "wb") as out:
                 done = have if resumed else 0
-                while block := answer.read(min(_BLOCK, file.size - done + 1)):
+                while True:
+                    try:
+                        block = answer.read(min(_BLOCK, file.size - done + 1))
+                    except (OSError, http.client.HTTPException) as error:  # of the network, not of the disk
+                        return f"the connection broke off ({type(error).__name__})"
+                    if not block:
+                        break
                     if done + len(block) > file.size:
                         raise NotFoundError(
                             f"{url}: larger than the published {file.size} bytes: another file; "

@@ -14,11 +14,15 @@ from x2c_edge.convert.checkpoints import saved_net
 from x2c_edge.convert.pack_graphs import add_graphs
 from x2c_edge.convert.trained_mapping import read_trained
 from x2c_edge.errors import BadArgumentError, NotFoundError
+from x2c_edge.locked import alone_in
 from x2c_edge.nets.published import stored
 
 ADDED: Final = ("direct",)  # nets that a pack can do without
 # A net's own part of the accuracy.
 STATED: Final = {"mapping": "mapping_mae", "single_stage": "single_stage", "direct": "direct"}
+
+# What writes the net into a folder, what is stated of it alone, and how it was trained.
+Found = tuple[Callable[[Path], packs.NetSpec], dict[str, Any], str]
 
 
 def replace_net(pack: packs.Pack, net: str, source: Path, out: Path | None = None) -> packs.Pack:
@@ -33,13 +37,28 @@ def replace_net(pack: packs.Pack, net: str, source: Path, out: Path | None = Non
     home = (out or pack.path).resolve()
     if out is not None and home.exists():
         raise BadArgumentError(f"{out}: exists already; give a folder that does not")
-    put, stated, trained_by = _from_pack(net, source) if source.is_dir() else _from_mapping(net, source)
+    found = _from_pack(net, source) if source.is_dir() else _from_mapping(net, source)
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with alone_in(home.parent):
+            _replace(pack, net, found, home)
+    except OSError as error:
+        raise NotFoundError(f"{home}: cannot be written ({error.strerror}); give another --out") from None
+    return packs.open_pack(str(home))
+
+
+def _replace(pack: packs.Pack, net: str, found: Found, home: Path) -> None:
+    """The pack with the net that was found, made beside ``home``, opened there, and then put in its place."""
+    put, stated, trained_by = found
     work = home.with_name(f".{home.name}.partial")
     try:
         shutil.rmtree(work, ignore_errors=True)
         shutil.copytree(pack.path, work)
         copy = packs.read_manifest(work)
-        if net in copy.nets:
+        others = {spec.file for key, spec in copy.nets.items() if key != net}
+        if work / f"{net}.safetensors" in others:
+            raise NotFoundError(f"{pack.path}: {net}.safetensors there is another net's file; rename it")
+        if net in copy.nets and copy.nets[net].file not in others:
             copy.nets[net].file.unlink()
         spec = put(work)
         own = STATED.get(net)
@@ -61,12 +80,10 @@ def replace_net(pack: packs.Pack, net: str, source: Path, out: Path | None = Non
         made = packs.read_manifest(work)
         if any(key.startswith(GRAPH) for key in made.files):
             add_graphs(made)
+        packs.open_pack(str(work))
         _swap(work, home)
-    except OSError as error:
-        raise NotFoundError(f"{home}: cannot be written ({error.strerror}); give another --out") from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return packs.open_pack(str(home))
 
 
 def _swap(work: Path, home: Path) -> None:
@@ -76,12 +93,12 @@ def _swap(work: Path, home: Path) -> None:
     old = home.with_name(f".{home.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     home.rename(old)
-    work.rename(home)
+    try:
+        work.rename(home)
+    except OSError:
+        old.rename(home)
+        raise
     shutil.rmtree(old)
-
-
-# What writes the net into a folder, what is stated of it alone, and how it was trained.
-Found = tuple[Callable[[Path], packs.NetSpec], dict[str, Any], str]
 
 
 def _from_pack(net: str, folder: Path) -> Found:
@@ -93,7 +110,7 @@ def _from_pack(net: str, folder: Path) -> Found:
     spec = source.nets[net]
 
     def put(folder: Path) -> packs.NetSpec:
-        return replace(spec, file=Path(shutil.copy2(spec.file, folder)))
+        return replace(spec, file=Path(shutil.copy2(spec.file, folder / f"{net}.safetensors")))
 
     return put, dict(stated), source.trained_by
 

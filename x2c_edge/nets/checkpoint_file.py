@@ -65,7 +65,10 @@ def read(path: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise NotFoundError(f"{path}: {error.strerror}") from None
     _recognise_other_kinds(path, head)
-    foreign = _foreign_names(path) if zipfile.is_zipfile(path) else []
+    zipped = zipfile.is_zipfile(path)
+    if zipped:
+        _require_plain_zip(path)
+    foreign = _foreign_names(path) if zipped else []
     try:
         with torch.serialization.safe_globals([(_Inert, name) for name in foreign]):
             # mmap reads only the zip form; the older one is read whole
@@ -83,6 +86,19 @@ def read(path: Path) -> Mapping[str, Any]:
     if not isinstance(content, dict):
         raise NotFoundError(f"{path}: holds a {type(content).__name__}, not a dictionary of weights")
     return content
+
+
+def _require_plain_zip(path: Path) -> None:
+    """torch.save does not compress. What is compressed may be a thousand times as large once it is read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        raise _damaged(path) from None
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise NotFoundError(f"{path}: is compressed, as torch.save leaves no file; get it from its author")
+    if sum(entry.file_size for entry in entries) > path.stat().st_size:
+        raise _damaged(path)
 
 
 def _foreign_names(path: Path) -> list[str]:
@@ -108,7 +124,9 @@ def _recognise_other_kinds(path: Path, head: bytes) -> None:
         what = "is a Git LFS pointer, not the file itself; run: git lfs pull"
     elif head.lstrip().lower().startswith((b"<!doctype", b"<html")):
         what = "is a web page, not a checkpoint; download the file itself"
-    elif b"onnx" in head.lower() or path.suffix == ".onnx":
+    elif path.suffix == ".onnx" or (
+        b"onnx" in head.lower() and not head.startswith(b"PK")
+    ):  # a zip has its name
         what = "is an ONNX file (landmark.onnx is not needed); give the .pth files"
     if what:
         raise NotFoundError(f"{path}: {what}")

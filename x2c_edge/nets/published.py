@@ -33,6 +33,7 @@ FILES: Final[Mapping[str, str]] = {
     "stitching": "stitching, stitching_retargeting_module.pth",
     "mapping": "the X2C mapping network, x2control.pth",
 }
+_DTYPES: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _LEAST_LIKENESS: Final = 0.5  # shared part of both files' keys
 
 
@@ -102,16 +103,28 @@ def _flat(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
             raise NotFoundError(
                 f"{path}: '{key}' is a {type(value).__name__}, not a tensor: not one of the published files"
             )
-        if not key.endswith("num_batches_tracked"):  # inference ignores it
-            state[key.replace("module.", "")] = value
+        if key.endswith("num_batches_tracked"):  # inference ignores it
+            continue
+        if value.layout != torch.strided or value.is_meta or value.dtype not in _DTYPES:
+            raise NotFoundError(
+                f"{path}: key '{key}' is a {value.dtype} tensor, {value.layout}, on {value.device}: plain "
+                "floating-point numbers of 16 to 64 bits are needed"
+            )
+        plain = key.replace("module.", "")
+        if plain in state:
+            raise NotFoundError(f"{path}: key '{plain}' comes twice, with and without 'module.'; give one")
+        state[plain] = value
+    if not state:
+        raise NotFoundError(f"{path}: holds no weights; give a published checkpoint")
     return state
 
 
 def _mlp_kind(state: Mapping[str, Tensor]) -> str | None:
     """Which of the three small MLPs, told by the first layer's inputs and the last one's outputs."""
-    if not all(key.startswith("mlp.") for key in state) or "mlp.0.weight" not in state:
+    first = state.get("mlp.0.weight")
+    if first is None or first.ndim != 2 or not all(key.startswith("mlp.") for key in state):
         return None
-    inputs = int(state["mlp.0.weight"].shape[-1])
+    inputs = int(first.shape[-1])
     return {EYE.inputs: "eye", LIP.inputs: "lip"}.get(inputs, "stitching")
 
 
@@ -138,10 +151,10 @@ def _loaded(path: Path, kind: str, config: Any, state: Mapping[str, Tensor]) -> 
                 f"{path}: looks like {what}, but key '{key}' is {tuple(state[key].shape)} instead of "
                 f"{tuple(shape)}: another architecture"
             )
-        if not state[key].is_floating_point():
-            raise NotFoundError(f"{path}: {what}: key '{key}' is {state[key].dtype}, not floating point")
         if not bool(torch.isfinite(state[key]).all()):
             raise NotFoundError(f"{path}: {what}: key '{key}' holds values that are not finite (NaN or Inf)")
+        if key.endswith("running_var") and bool((state[key] < 0).any()):
+            raise NotFoundError(f"{path}: {what}: key '{key}' holds variances below 0: damaged")
     for key in state:
         if key not in expected:
             raise NotFoundError(f"{path}: looks like {what}, but has the key '{key}': another architecture")
@@ -157,7 +170,7 @@ def _loaded(path: Path, kind: str, config: Any, state: Mapping[str, Tensor]) -> 
 def stored(net: nn.Module, *, half: bool) -> dict[str, NDArray[Any]]:
     """A net as a pack holds it: norms folded, float32 or float16.
 
-    NotFoundError naming the key if a weight does not fit float16.
+    NotFoundError naming the key if a weight is not finite, or does not fit float16.
     """
     state = {}
     for key, value in arch.folded(net).state_dict().items():
@@ -165,7 +178,8 @@ def stored(net: nn.Module, *, half: bool) -> dict[str, NDArray[Any]]:
             continue
         value = value.half() if half else value.float()
         if not bool(torch.isfinite(value).all()):
-            raise NotFoundError(f"key '{key}' does not fit float16; import without --half")
+            reason = "does not fit float16; import without --half" if half else "is not finite: damaged"
+            raise NotFoundError(f"key '{key}' {reason}")
         state[key] = value.contiguous().numpy()
     return state
 
