@@ -40,7 +40,13 @@ Array::Array(const char* name, py::handle object) : name_(name) {
     if (PyObject_CheckBuffer(object.ptr()) != 0) {
         read_buffer(object);
     } else if (py::hasattr(object, "__cuda_array_interface__")) {
-        read_cuda(object);
+        try {
+            read_cuda(object);
+        } catch (const py::value_error&) {
+            throw;
+        } catch (const std::exception& error) {
+            reject(name_, std::string("its __cuda_array_interface__ cannot be read: ") + error.what());
+        }
     } else {
         reject(name_, "expected an array, got " + std::string(Py_TYPE(object.ptr())->tp_name));
     }
@@ -111,7 +117,9 @@ void Array::read_cuda(py::handle object) {
     contiguous_ = true;
     if (interface.contains("strides") && !interface["strides"].is_none()) {
         const auto strides = interface["strides"].cast<py::tuple>();
-        py::ssize_t dense = std::stoi(interface["typestr"].cast<std::string>().substr(2));
+        if (strides.size() != shape.size()) reject(name_, "its strides are not as many as its axes");
+        const auto item = interface["typestr"].cast<std::string>();
+        py::ssize_t dense = item.size() > 2 ? std::stoi(item.substr(2)) : 0;
         for (int axis = rank_ - 1; axis >= 0; --axis) {
             const auto stride = strides[static_cast<std::size_t>(axis)].cast<py::ssize_t>();
             if (size(axis) != 1 && stride != dense) contiguous_ = false;
@@ -129,6 +137,8 @@ std::array<double, 3> three_numbers(const char* name, py::handle object) {
         if (sequence.size() != 3) reject(name, "expected 3 numbers, got " + std::to_string(sequence.size()));
         for (std::size_t i = 0; i < 3; ++i) values[i] = sequence[i].cast<double>();
     } catch (const py::cast_error&) {
+        reject(name, "expected 3 numbers, got " + text(py::repr(object)));
+    } catch (const py::error_already_set&) {  // an array without axes is a sequence without a length
         reject(name, "expected 3 numbers, got " + text(py::repr(object)));
     }
     for (const double value : values) {

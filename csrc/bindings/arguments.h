@@ -3,10 +3,13 @@
 #include <pybind11/pybind11.h>
 
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
+
+#include "unlocked.h"
 
 // What every kernel's arguments go through. Every refusal is a ValueError that names the argument.
 namespace x2c::bindings {
@@ -101,6 +104,8 @@ void set_normalisation(Job& job, const std::string& from, const std::string& to,
         job.plane[k] = static_cast<std::int32_t>(plane);
         job.scale[k] = static_cast<float>(1.0 / (white * deviations[plane]));
         job.offset[k] = static_cast<float>(-means[plane] / deviations[plane]);
+        if (!std::isfinite(job.scale[k])) reject("std", "1 / std is beyond float32");
+        if (!std::isfinite(job.offset[k])) reject("mean", "mean / std is beyond float32");
     }
 }
 
@@ -108,12 +113,12 @@ void set_normalisation(Job& job, const std::string& from, const std::string& to,
 template <class OnCpu, class OnGpu>
 void dispatch(const Array& first, const OnCpu& on_cpu, const OnGpu& on_gpu) {
     if (!first.on_gpu()) {
-        const py::gil_scoped_release unlocked;
+        const Unlocked unlocked;
         on_cpu();
         return;
     }
 #if defined(X2C_WITH_CUDA)
-    const py::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     on_gpu();
 #else
     static_cast<void>(on_gpu);

@@ -92,14 +92,14 @@ void crop_normalize(py::handle frame_argument, py::handle affine_argument, py::h
     if (!frame.on_gpu()) {
         if (out.on_gpu()) reject("out", "is on the GPU but frame is not");
         if (affine.on_gpu()) reject("affine", "is on the GPU but frame is not");
-        const py::gil_scoped_release unlocked;
+        const Unlocked unlocked;
         x2c::cpu::crop_normalize(job, threads);
         return;
     }
     if (!out.on_gpu()) reject("out", "is not on the GPU but frame is");
 #if defined(X2C_WITH_CUDA)
     const auto* device_affine = affine.on_gpu() ? static_cast<const double*>(affine.data()) : nullptr;
-    const py::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     x2c::cuda::crop_normalize(job, device_affine, stream);
 #else
     static_cast<void>(stream);

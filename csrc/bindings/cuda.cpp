@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "module.h"
+#include "unlocked.h"
 
 #if defined(X2C_WITH_CUDA)
 #include "../cuda/device.h"
@@ -23,21 +24,20 @@ constexpr const char* kVersionsDoc =
 
 #if defined(X2C_WITH_CUDA)
 
-using Unlocked = py::call_guard<py::gil_scoped_release>;
-
 void define_cuda(py::module_& module) {
     py::class_<cuda::Graph>(module, "CudaGraph", "A captured list of work.")
-        .def("launch", &cuda::Graph::launch, py::arg("stream"), Unlocked());
-    module.def("cuda_begin_capture", &cuda::begin_capture, py::arg("stream"), Unlocked(),
+        .def("launch", &cuda::Graph::launch, py::arg("stream"), py::call_guard<Unlocked>());
+    module.def("cuda_begin_capture", &cuda::begin_capture, py::arg("stream"), py::call_guard<Unlocked>(),
                "What this thread gives the stream is remembered from now on, not done.");
-    module.def("cuda_end_capture", &cuda::end_capture, py::arg("stream"), Unlocked(),
+    module.def("cuda_end_capture", &cuda::end_capture, py::arg("stream"), py::call_guard<Unlocked>(),
                "What was remembered, as a CudaGraph.");
-    module.def("cuda_abandon_capture", &cuda::abandon_capture, py::arg("stream"), Unlocked(),
+    module.def("cuda_abandon_capture", &cuda::abandon_capture, py::arg("stream"), py::call_guard<Unlocked>(),
                "Ends a capture that failed; the stream can be used again.");
-    module.def("cuda_set_highest_priority", &cuda::set_highest_priority, py::arg("stream"), Unlocked(),
+    module.def("cuda_set_highest_priority", &cuda::set_highest_priority, py::arg("stream"),
+               py::call_guard<Unlocked>(),
                "For what is enqueued from now on; returns the priority that the stream says it has.");
     module.def("cuda_built", [] { return true; }, kBuiltDoc);
-    module.def("cuda_device_count", &cuda::device_count, kCountDoc, Unlocked());
+    module.def("cuda_device_count", &cuda::device_count, kCountDoc, py::call_guard<Unlocked>());
     module.def(
         "cuda_versions", [] { return std::pair(cuda::built_version(), cuda::driver_version()); },
         kVersionsDoc);

@@ -102,7 +102,7 @@ void rasterise(py::handle vertices_argument, py::handle shade_argument, py::hand
     job.centre_x = static_cast<float>(optics[1]);
     job.centre_y = static_cast<float>(optics[2]);
     job.samples = samples;
-    const py::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     x2c::cpu::rasterise(job, threads);
 }
 

@@ -32,7 +32,9 @@ struct CropJob {
 // A bilinear sample stands for up to 1.5 frame pixels; where they lie wider apart, they would alias.
 // Less a hair: where the sum is fused it rounds otherwise, and 0.9^2 + 1.2^2 must be 2.25 on every machine.
 X2C_HD std::int32_t taps_for(const double* affine) {
-    const double squared = affine[0] * affine[0] + affine[3] * affine[3] - 1e-9;
+    const double along_x = affine[0] * affine[0] + affine[3] * affine[3];
+    const double along_y = affine[1] * affine[1] + affine[4] * affine[4];
+    const double squared = (along_x > along_y ? along_x : along_y) - 1e-9;
     if (!(squared > 2.25)) return 1;  // NaN too
     return squared > 20.25 ? 4 : squared > 9.0 ? 3 : 2;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 
 #include "../core/crop_normalize.h"
@@ -53,7 +54,8 @@ struct Line {
     // Whether the pixels floor(v) and floor(v) + 1 of every sample v are in 0..size-1, with kRoom for the
     // rounding of locate_inside(), which stays below it for sides of up to kMaxInside.
     bool inside(std::int32_t size) const {
-        return low() >= kRoom && high() <= size - 1 - kRoom && size <= kMaxInside;  // false for NaN
+        return low() >= kRoom && high() <= size - 1 - kRoom && size <= kMaxInside &&  // false for NaN
+               std::abs(step) <= kMaxInside;  // a line of one sample may have any
     }
     // Whether no sample has a corner in 0..size-1.
     bool outside(std::int32_t size) const { return high() <= -1.0 || low() >= size; }

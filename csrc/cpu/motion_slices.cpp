@@ -33,11 +33,11 @@ struct AlongX {
         shift = axis_tap(0, n, move).whole;
         for (int i = 0; i < n; ++i) {
             const AxisTap tap = axis_tap(i, n, move);
-            const bool passed = tap.whole - i > shift;
+            const int passed = tap.whole - i - shift;
             const float left = 1.0f - tap.fraction;
-            weight[0][i] = passed ? 0.0f : left;
-            weight[1][i] = passed ? left : tap.fraction;
-            weight[2][i] = passed ? tap.fraction : 0.0f;
+            weight[0][i] = passed == 0 ? left : 0.0f;
+            weight[1][i] = passed == 0 ? tap.fraction : passed == 1 ? left : 0.0f;
+            weight[2][i] = passed == 1 ? tap.fraction : 0.0f;  // by rounding 2 at the end: that lies outside
         }
         shift = std::min(std::max(shift, -n - 4), n + 4);
     }

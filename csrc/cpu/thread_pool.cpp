@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
 #include <new>
-#include <system_error>
 #include <thread>
 
 namespace x2c::detail {
@@ -35,12 +35,17 @@ class Pool {
         } else {
             work_.notify_all();
         }
-        take_pieces();
+        // Whatever a piece throws is thrown to the caller, but not before the helpers have left its frames.
+        std::exception_ptr failure = take_pieces();
         // A helper that has not woken up by now is no longer needed: take its invitation back instead
         // of waiting for the scheduler.
         std::unique_lock lock(mutex_);
         invited_ = 0;
         done_.wait(lock, [this] { return busy_ == 0; });
+        if (failure == nullptr) failure = failure_;
+        failure_ = nullptr;
+        lock.unlock();
+        if (failure != nullptr) std::rethrow_exception(failure);
         return true;
     }
 
@@ -56,7 +61,7 @@ class Pool {
                 std::thread([this] { help(); }).detach();
                 ++helpers_;
             }
-        } catch (const std::system_error&) {
+        } catch (const std::exception&) {  // system_error, bad_alloc
             // No more threads to be had: the caller and those that exist do the work.
         }
         pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -69,17 +74,24 @@ class Pool {
             --invited_;
             ++busy_;
             lock.unlock();
-            take_pieces();
+            const std::exception_ptr failure = take_pieces();
             lock.lock();
+            if (failure != nullptr) failure_ = failure;
             if (--busy_ == 0) done_.notify_one();
         }
     }
 
-    void take_pieces() {
-        for (;;) {
-            const int begin = next_.fetch_add(grain_, std::memory_order_relaxed);
-            if (begin >= count_) return;
-            task_(context_, begin, std::min(begin + grain_, count_));
+    // What the first piece threw that could not be done; no further ones are begun then.
+    std::exception_ptr take_pieces() {
+        try {
+            for (;;) {
+                const int begin = next_.fetch_add(grain_, std::memory_order_relaxed);
+                if (begin >= count_) return nullptr;
+                task_(context_, begin, std::min(begin + grain_, count_));
+            }
+        } catch (...) {
+            next_.store(count_, std::memory_order_relaxed);
+            return std::current_exception();
         }
     }
 
@@ -94,6 +106,7 @@ class Pool {
     int grain_ = 1;
     Task task_ = nullptr;
     const void* context_ = nullptr;
+    std::exception_ptr failure_;  // a helper's
     std::atomic<int> next_{0};
 };
 

@@ -15,6 +15,7 @@ namespace x2c::cpu::X2C_VARIANT {
 namespace {
 
 constexpr int kBlock = 64;
+alignas(64) constexpr float kZeros[kMaxWarpChannels] = {};
 
 struct Block {
     int x, y, z, n;
@@ -89,7 +90,9 @@ void sample(const Feature* feature, int channels, int i, Block& block) {
     float w[8];
     for (int c = 0; c < 8; ++c) {
         w[c] = block.weight[c][i];
-        corner[c] = as_floats(feature + block.corner[c][i], channels, block.feature[c]);
+        // What has weight 0 must not be read: infinity times 0 is NaN.
+        corner[c] =
+            w[c] == 0.0f ? kZeros : as_floats(feature + block.corner[c][i], channels, block.feature[c]);
     }
     float* __restrict out = block.samples + i * channels;
     for (int k = 0; k < channels; ++k) {

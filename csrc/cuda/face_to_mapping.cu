@@ -24,11 +24,14 @@ __global__ void __launch_bounds__(kTileWidth* kTileHeight) face_kernel(const Fac
     for (int j = job.y.first(y); j <= job.y.last(y); ++j) {
         const float weight_y = static_cast<float>(job.y.weight(y, j)) * unit_y;
         const std::ptrdiff_t row = static_cast<std::ptrdiff_t>(job.x.in) * j;
+        float of_row[3] = {};  // one sum over all of a large window would lose digits
         for (int i = left; i <= right; ++i) {
-            const float weight = weight_y * (static_cast<float>(job.x.weight(x, i)) * unit_x);
+            const float weight = static_cast<float>(job.x.weight(x, i)) * unit_x;
 #pragma unroll
-            for (int k = 0; k < 3; ++k) sum[k] += weight * load<InHalf>(job.image, in_plane * k + row + i);
+            for (int k = 0; k < 3; ++k) of_row[k] += weight * load<InHalf>(job.image, in_plane * k + row + i);
         }
+#pragma unroll
+        for (int k = 0; k < 3; ++k) sum[k] += weight_y * of_row[k];
     }
 #pragma unroll
     for (int k = 0; k < 3; ++k) {

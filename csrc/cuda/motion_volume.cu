@@ -75,12 +75,12 @@ __global__ void __launch_bounds__(kThreads) motion_kernel(const MotionVolumeJob 
     }
     const int left = axis_tap(x, job.width, move.shift[0]).whole;
     float fraction[kSpan];
-    bool passed[kSpan];
+    int passed[kSpan];  // 0 or 1; by rounding 2 at the end, and that lies outside
 #pragma unroll
     for (int i = 0; i < kSpan; ++i) {
         const AxisTap tap = axis_tap(x + i, job.width, move.shift[0]);
         fraction[i] = tap.fraction;
-        passed[i] = tap.whole - i > left;
+        passed[i] = tap.whole - i - left;
     }
     for (int c = 0; c < job.channels; ++c) {
         float blended[kReach] = {};
@@ -96,8 +96,8 @@ __global__ void __launch_bounds__(kThreads) motion_kernel(const MotionVolumeJob 
         }
 #pragma unroll
         for (int i = 0; i < kSpan; ++i) {
-            const float near = passed[i] ? blended[i + 1] : blended[i];
-            const float far = passed[i] ? blended[i + 2] : blended[i + 1];
+            const float near = passed[i] == 0 ? blended[i] : passed[i] == 1 ? blended[i + 1] : 0.0f;
+            const float far = passed[i] == 0 ? blended[i + 1] : passed[i] == 1 ? blended[i + 2] : 0.0f;
             values[i] = (1.0f - fraction[i]) * near + fraction[i] * far;
         }
         at += volume;

@@ -73,9 +73,11 @@ __global__ void __launch_bounds__(kWarp* kWarps) warp_kernel(const WarpVolumeJob
             for (int v = 0; v < count; ++v) {
                 float sum = 0.0f;
 #pragma unroll
-                for (int c = 0; c < 8; ++c)
-                    sum +=
-                        shared.weight[c][v] * load<FeatureHalf>(job.feature, shared.corner[c][v] + channel);
+                for (int c = 0; c < 8; ++c) {
+                    const float weight = shared.weight[c][v];
+                    if (weight == 0.0f) continue;  // outside: infinity times 0 is NaN
+                    sum += weight * load<FeatureHalf>(job.feature, shared.corner[c][v] + channel);
+                }
                 shared.tile[v][lane] = sum;
             }
         }

@@ -72,8 +72,9 @@ def test_refusals(change, says):
 )
 def test_taps_of_nought_are_chosen_by_the_zoom(zoom, taps):
     frame = np.random.default_rng(3).integers(0, 256, (90, 90, 3), dtype=np.uint8)
-    affine = np.array([[0.6 * zoom, -0.8 * zoom, 40], [0.8 * zoom, 0.6 * zoom, 3.0]])
-    chosen, given_taps = np.zeros((2, 3, 16, 16), np.float32)
-    _kernels.crop_normalize(frame, affine, chosen, taps=0)
-    _kernels.crop_normalize(frame, affine, given_taps, taps=taps)
-    np.testing.assert_array_equal(chosen, given_taps)
+    turned = [[0.6 * zoom, -0.8 * zoom, 40], [0.8 * zoom, 0.6 * zoom, 3.0]]
+    for affine in (turned, [[zoom, 0, 1], [0, 0.3, 2]], [[0.3, 0, 1], [0, zoom, 2]]):
+        chosen, given_taps = np.zeros((2, 3, 16, 16), np.float32)
+        _kernels.crop_normalize(frame, np.array(affine), chosen, taps=0)
+        _kernels.crop_normalize(frame, np.array(affine), given_taps, taps=taps)
+        np.testing.assert_array_equal(chosen, given_taps)

@@ -194,6 +194,15 @@ def test_outside_is_black_and_huge_numbers_are_safe(affine, pixels, dtype):
     assert black.mean() > 0.9
 
 
+@pytest.mark.parametrize("pixels", FORMATS)
+@pytest.mark.parametrize("affine", [[[1e39, 0, 5], [0, 1, 5]], [[1, 0, 5], [1e39, 0, 5]]])
+def test_a_single_column_may_have_any_step(affine, pixels):
+    frame = random_frame(np.random.default_rng(1), pixels, 64, 64)
+    plain = [[1.0, 0, 5], [0, affine[1][1], 5]]
+    column = [run(frame, np.array(way, np.float64), (4, 1), format=pixels) for way in (affine, plain)]
+    np.testing.assert_array_equal(*column)
+
+
 def test_yuv_white_grey_and_black_are_exact():
     for luma, expected in ((16, 0.0), (235, 1.0), (0, 0.0), (255, 1.0)):
         frame = np.full((4, 4, 2), 128, np.uint8)
@@ -229,6 +238,16 @@ FRAME = np.zeros((8, 8, 3), np.uint8)
 AFFINE = np.array([[1.0, 0, 0], [0, 1, 0]])
 OUT = np.zeros((3, 4, 4), np.float32)
 READ_ONLY = OUT.copy()
+
+
+class OnDevice:
+    """An array that says it is on a GPU."""
+
+    def __init__(self, **changes):
+        usual = {"shape": (8, 8, 3), "typestr": "|u1", "data": (1, False), "version": 3}
+        self.__cuda_array_interface__ = usual | changes
+
+
 READ_ONLY.flags.writeable = False
 
 
@@ -266,7 +285,14 @@ READ_ONLY.flags.writeable = False
         ("mean", {"mean": (0, 0)}),
         ("mean", {"mean": 0.5}),
         ("mean", {"mean": (0, 0, float("nan"))}),
+        ("mean", {"mean": np.array(0.5)}),
+        ("mean", {"mean": (0, 1e300, 0)}),
         ("std", {"std": (1, 1, 0)}),
+        ("std", {"std": (1e-42, 1, 1)}),
+        ("frame", {"frame": OnDevice(data=None)}),
+        ("frame", {"frame": OnDevice(shape=None)}),
+        ("frame", {"frame": OnDevice(typestr="|u", strides=(24, 3, 1))}),
+        ("frame", {"frame": OnDevice(strides=(3,))}),
         ("std", {"std": "abc"}),
         ("taps", {"taps": -1}),
         ("taps", {"taps": 17}),
@@ -324,6 +350,29 @@ def test_after_fork_and_at_exit():
         """
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=patient(60))
+
+
+def test_a_thread_that_is_inside_at_the_end_does_not_end_the_process():
+    script = textwrap.dedent(
+        """
+        import threading, time
+        import numpy as np
+        from x2c_edge import _kernels
+        inside = threading.Event()
+
+        def work():
+            volume, points = np.zeros((8, 16, 64, 64), np.float32), np.zeros((4, 3), np.float32)
+            out = np.zeros((45, 16, 64, 64), np.float32)
+            while True:
+                _kernels.motion_volume(volume, points, points, out)
+                inside.set()
+
+        threading.Thread(target=work, daemon=True).start()
+        inside.wait()
+        """
+    )
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", script], check=True, timeout=patient(60))
 
 
 def test_cuda_questions_never_fail():

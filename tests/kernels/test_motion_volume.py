@@ -65,6 +65,16 @@ def test_whole_sample_shifts():
     np.testing.assert_allclose(run(*arrays), reference(*arrays), atol=TOLERANCE, rtol=0)
 
 
+@pytest.mark.parametrize("width", [3, 4, 16, 64])
+def test_a_shift_that_rounds_to_a_sample_at_the_end(width):
+    """Half a sample less a hair: a hair that the last column's float32 position cannot show."""
+    compressed, driving, _ = case(np.random.default_rng(4), 1, 1, (2, 2, width))
+    driving[:] = 0
+    source = np.array([[np.float32((1 - 2**-24) / width), 0, 0]], np.float32)
+    arrays = compressed, driving, source
+    np.testing.assert_allclose(run(*arrays), reference(*arrays), atol=TOLERANCE, rtol=0)
+
+
 @pytest.mark.parametrize("source_type", [np.float16, np.float32])
 def test_half_precision_storage(source_type):
     compressed, driving, source = case(np.random.default_rng(5), 4, 3, (4, 9, 21))

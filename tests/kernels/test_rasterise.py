@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
+
 import numpy as np
 import pytest
 
@@ -178,6 +182,28 @@ def test_threads_do_not_change_the_picture():
     three = draw(vertices, triangles, shade=shade, gloss=200, threads=3)
     assert one.any()
     np.testing.assert_array_equal(one, three)
+
+
+def test_memory_that_runs_out_in_a_helper_is_a_memory_error():
+    script = textwrap.dedent(
+        """
+        import resource
+        import numpy as np
+        from pathlib import Path
+        from tests.kernels.test_rasterise import draw, square
+        vertices, triangles = square(9.0)
+        draw(vertices, triangles, threads=3)  # the helpers exist
+        out = np.zeros((64, 8192, 3), np.uint8)
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (6 << 20),) * 2)  # a band takes 8 MB
+        try:
+            draw(vertices, triangles, out=out, samples=4, threads=3)
+        except MemoryError:
+            print("caught")
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, text=True, capture_output=True)
+    assert done.stdout == "caught\n"
 
 
 @pytest.mark.parametrize(

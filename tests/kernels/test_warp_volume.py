@@ -76,6 +76,14 @@ def test_positions_far_outside(spread):
     check(case(np.random.default_rng(2), 2, spread=spread))
 
 
+def test_infinities_of_the_volume_do_not_leave_it():
+    logits, driving, _, feature = case(np.random.default_rng(2), 1)
+    logits[1] = 80
+    feature[0, 0, 0] = feature[-1, -1, -1] = np.inf
+    out, _ = run(logits, driving, driving - 3, feature)
+    np.testing.assert_array_equal(out, 0)
+
+
 def test_a_uniform_mask_without_motion_is_the_stretched_volume():
     """The coordinate grid and the sampling convention do not cancel: docs/spec/liveportrait.md section 1."""
     logits, driving, _, feature = case(np.random.default_rng(3))
