@@ -16,6 +16,7 @@ from x2c_edge.backends import cpu_engine, engine_files
 from x2c_edge.backends.cpu_engine import CpuEngine, default_threads, graphs_for
 from x2c_edge.backends.open import engines_for, open_backend
 from x2c_edge.backends.torch_backend import TorchBackend
+from x2c_edge.convert.engine_set import SHIPPED_CLIP
 from x2c_edge.convert.rehearsal import Parity, crops_of, pipeline_of, rehearse
 from x2c_edge.errors import BadArgumentError, NotFoundError
 
@@ -50,6 +51,29 @@ def test_the_default_packs_graphs_pass_the_gate(pack):
         parity.require("fp32", "cpu")
         again = rehearse(candidate, crops)
         np.testing.assert_array_equal(again, rehearse(candidate, crops))  # bit for bit
+
+
+def test_the_gate_refuses_motion_that_is_always_the_same(pack):
+    """On the clip that packs without one are judged on, in the widest tolerance."""
+
+    class Constant(CpuEngine):
+        def bind(self, net, x, out, part=""):
+            run = super().bind(net, x, out, part)
+
+            def constant() -> None:
+                run()
+                if net.arch == "face_motion":
+                    for array in out:
+                        array.fill(0.1)
+
+            return constant
+
+    graphs = graphs_for(pack)
+    right = pipeline_of(pack, CpuEngine(graphs, 1))
+    crops = crops_of(str(SHIPPED_CLIP), right)
+    constant = rehearse(pipeline_of(pack, Constant(graphs, 1)), crops)
+    with pytest.raises(NotFoundError, match="the int8 engines differ"):
+        Parity.of(constant, rehearse(right, crops)).require("int8")
 
 
 def test_bf16_is_pytorchs(pack):

@@ -27,7 +27,10 @@ def build_engines(
     force: Annotated[bool, typer.Option("--force", help="Build again what is built already.")] = False,
     clip: Annotated[
         str | None,
-        typer.Option(metavar="FILE|DIR", help="A face to check on and calibrate with (default: the pack's)."),
+        typer.Option(
+            metavar="FILE|DIR",
+            help="A moving face to check on and calibrate with (default: the pack's, or ours).",
+        ),
     ] = None,
 ) -> None:
     """Build a pack's engines for this GPU or CPU and check them against PyTorch."""

@@ -20,8 +20,10 @@ from x2c_edge.convert.trial import Trial
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.nets import engine_nets
 from x2c_edge.nets.engine_nets import EngineNet
-from x2c_edge.packs import Pack
+from x2c_edge.packs import DEFAULT_PACK, Pack, shipped_folder
+from x2c_edge.places import is_readable_file
 
+SHIPPED_CLIP: Final = shipped_folder() / DEFAULT_PACK / "clip.mp4"  # for packs that bring none
 TIMING_CACHE: Final = "timing.cache"
 Report = Callable[[str, float], None]  # what is being done, and the share of the whole that is
 Opener = Callable[[Mapping[str, bytes]], Backend]  # a backend that runs engines which are not installed yet
@@ -29,7 +31,7 @@ Opener = Callable[[Mapping[str, bytes]], Backend]  # a backend that runs engines
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to build. clip: a video, picture or folder with a face (None: the pack's own)."""
+    """What to build. clip: a video or folder with a face that moves (None: the pack's own, or ours)."""
 
     pack: Pack
     precision: Precision
@@ -48,15 +50,20 @@ def nets_of(pack: Pack) -> list[EngineNet]:
 
 
 def clip_of(order: Order) -> str:
-    """The clip to calibrate and judge with. BadArgumentError if there is none."""
+    """The clip to calibrate and judge with. BadArgumentError if there is none.
+
+    Never a still: in twelve crops of one picture a net that always says the same passes for a good one.
+    """
     if order.clip is not None:
         return order.clip
-    for name in ("clip", "robot_image"):
-        if name in order.pack.files:
-            return str(order.pack.files[name].file)
+    own = order.pack.files.get("clip")
+    if own is not None:
+        return str(own.file)
+    if is_readable_file(SHIPPED_CLIP):
+        return str(SHIPPED_CLIP)
     raise BadArgumentError(
         f"pack '{order.pack.name}' brings no clip to check its engines on; "
-        "give one: --clip VIDEO (a few seconds of a face)"
+        "give one: --clip VIDEO (a few seconds of a face that moves)"
     )
 
 
