@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -124,15 +126,16 @@ def test_what_is_not_here_is_one_line(monkeypatch: pytest.MonkeyPatch):
 def a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """``a_part(body)``: gpu_check, in processes of its own, with a part "clocks" that does this."""
 
-    def make(body: str) -> None:
+    def make(body: str) -> Path:
         script = tmp_path / "check.py"
         script.write_text(
             f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom dataclasses import replace\n"
             f"from tools.gpu import gpu_check\ndef work():\n    {body}\n"
-            "gpu_check.PARTS['clocks'] = replace(gpu_check.PARTS['clocks'], work=work)\n"
-            "sys.exit(gpu_check.main())\n"
+            "gpu_check.PARTS['clocks'] = replace(gpu_check.PARTS['clocks'], work=work, needs='')\n"
+            "gpu_check.__file__ = __file__\nsys.exit(gpu_check.main())\n"
         )
         monkeypatch.setattr(gpu_check, "__file__", str(script))
+        return script
 
     return make
 
@@ -148,14 +151,34 @@ def test_a_part_that_dies_is_wrong_and_no_more(a_part):
     assert performed("clocks", 60)["what"] == "the part's process ended with SIGSEGV"
 
 
+def test_a_part_whose_process_dies_after_its_answer_is_wrong(a_part):
+    a_part("import atexit, os; atexit.register(os._exit, 9); return 'fine', []")
+    assert performed("clocks", 60)["what"] == "the part's process ended with exit code 9"
+
+
 def test_a_part_that_hangs_is_ended_with_what_it_started(a_part, tmp_path: Path):
     file = tmp_path / "pid"
     a_part(f"import subprocess; subprocess.run(['sh', '-c', 'echo $$ > {file}; exec sleep 600'])")
     how = performed("clocks", 20)
     assert how["state"] == "wrong"
     assert how["what"] == "out of time after 20 s"
+    wait_for(lambda: _state(int(file.read_text())) == "Z")
+
+
+def test_what_a_part_started_ends_with_the_command(a_part, tmp_path: Path):
+    file = tmp_path / "pid"
+    script = a_part(f"import subprocess; subprocess.run(['sh', '-c', 'echo $$ > {file}; exec sleep 600'])")
+    command = [sys.executable, str(script), "--only", "clocks", "--out", str(tmp_path / "out")]
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        wait_for(lambda: file.exists() and file.read_text())
+        process.terminate()
+    assert process.returncode == 128 + signal.SIGTERM
+    wait_for(lambda: _state(int(file.read_text())) == "Z")
+
+
+def wait_for(what: Callable[[], object]) -> None:
     until = time.monotonic() + 60
-    while Path(f"/proc/{file.read_text()}").exists() and "Z" not in _state(int(file.read_text())):
+    while not what():
         assert time.monotonic() < until
         time.sleep(0.05)
 
@@ -183,13 +206,55 @@ def test_without_a_device_every_part_says_why_and_the_report_is_whole(tmp_path: 
 
 
 def test_what_was_right_is_not_done_again(tmp_path: Path):
-    check(tmp_path, "--only", "kernels")
+    check(tmp_path, "--only", "kernels", "--only", "build")
     kept = tmp_path / "gpu_check.json"
     state = json.loads(kept.read_text())
-    state["parts"]["kernels"] |= {"state": "ok", "what": "105 cases", "commit": "abc1234"}
+    for name in ("kernels", "build"):
+        state["parts"][name] |= {"state": "ok", "what": "105 cases", "commit": "abc1234"}
     kept.write_text(json.dumps(state))
-    assert "kernels    ok       before, at abc1234" in check(tmp_path).stdout
+    said = check(tmp_path).stdout
+    assert "kernels    ok       before, at abc1234" in said
+    assert "build      skipped" in said  # what it made may be gone
     assert "| kernels | ok | 105 cases |" in (tmp_path / "gpu_check.md").read_text()
     assert "kernels    skipped" in check(tmp_path, "--again").stdout
     kept.write_text(json.dumps(state | {"machine": {"gpu": "another"}}))
     assert "kernels    skipped" in check(tmp_path).stdout
+    kept.write_text(json.dumps(state)[:-1])
+    assert "kernels    skipped" in check(tmp_path).stdout
+
+
+def test_a_part_is_right_for_the_sources_that_it_ran_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for place in ("csrc/cuda", "x2c_edge"):
+        (tmp_path / place).mkdir(parents=True)
+    (tmp_path / "csrc/cuda/kernels.cu").write_text("wrong")
+    monkeypatch.setattr(gpu_check, "ROOT", tmp_path)
+    monkeypatch.setattr(gpu_check, "CHECKED", ("csrc", "x2c_edge"))
+    before = gpu_check.sources()
+    part = {"state": "ok", "sources": before}
+    (tmp_path / "x2c_edge/_kernels.so").write_text("built from them")
+    assert gpu_check.is_done("kernels", part, gpu_check.sources())
+    (tmp_path / "csrc/cuda/kernels.cu").write_text("right")
+    assert not gpu_check.is_done("kernels", part, gpu_check.sources())
+
+
+def test_what_ran_beside_a_build_that_failed_is_done_again(a_part, tmp_path: Path):
+    for tool in ("cmake", "nvcc"):
+        (tmp_path / tool).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / tool).chmod(0o755)
+    script, out = a_part("return 'fine', []"), tmp_path / "out"
+    command = [
+        sys.executable,
+        str(script),
+        "--only",
+        "build",
+        "--build",
+        "--only",
+        "clocks",
+        "--out",
+        str(out),
+    ]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    assert subprocess.run(command, cwd=ROOT, env=environment).returncode == 1
+    parts = json.loads((out / "gpu_check.json").read_text())["parts"]
+    assert (parts["build"]["state"], parts["clocks"]["state"]) == ("wrong", "ok")
+    assert not gpu_check.is_done("clocks", parts["clocks"], gpu_check.sources())

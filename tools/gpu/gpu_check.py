@@ -5,8 +5,9 @@
 Needs Python 3.10, torch, numpy, nvcc and cmake, and downloads nothing. What else it would use and does not
 find (pytest, compute-sanitizer, TensorRT, ...) it names as skipped. The parts come in the order of what is
 worth knowing first, each in a process of its own that is ended when its time is up. DIR/gpu_check.json keeps
-how each part ended: started again, the command goes on with those that are not right yet. DIR/gpu_check.md is
-the same as a page, and whole after every part. Exit code: 0 all that ran is right, 1 something is wrong, 3
+how each part ended: started again, the command builds what has changed and goes on with the parts that are
+not right yet; where a source has changed, with all of them. DIR/gpu_check.md is the same as a page, and whole
+after every part. Exit code: 0 all that ran is right, 1 something is wrong, 3
 there is no CUDA device.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import importlib.util
 import json
 import os
@@ -24,6 +26,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -31,6 +34,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tools.gpu import cuda_parts as cuda
 from tools.gpu import jetson_parts as jetson
 from tools.gpu.parts import ROOT, Part, Skip, cell
+from x2c_edge.whole_file import write_whole
+
+CHECKED = ("CMakeLists.txt", "csrc", "engines", "tests", "tools/gpu", "x2c_edge")  # what a result depends on
+MADE = (".so", ".pyc")  # of those files
 
 PARTS = {
     "clocks": Part(jetson.clocks, 30, "jetson"),
@@ -82,13 +89,21 @@ def performed(name: str, limit_s: float) -> dict[str, Any]:
         command = [sys.executable, __file__, "--perform", name, "--answer", str(answer)]
         child = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
         try:
-            code = child.wait(limit_s)
-            how = json.loads(answer.read_text()) if answer.exists() else died(code)
+            how = answered(answer, child.wait(limit_s))
         except subprocess.TimeoutExpired:
             how = {"state": "wrong", "what": f"out of time after {limit_s:g} s", "rows": []}
         finally:
             end_group(child)
     return how | {"seconds": time.perf_counter() - start}
+
+
+def answered(answer: Path, code: int) -> dict[str, Any]:
+    """What the part said; it is not right if its process did not end well afterwards."""
+    try:
+        how: dict[str, Any] = json.loads(answer.read_text())
+    except (OSError, ValueError):
+        return died(code)
+    return died(code) if code and how["state"] != "wrong" else how
 
 
 def died(code: int) -> dict[str, Any]:
@@ -119,12 +134,33 @@ def commit() -> str:
         return "unknown"
 
 
+def sources() -> str:
+    """Stands for the code that is checked, where there is no git, too, or more than is committed."""
+    digest = hashlib.sha256()
+    for place in CHECKED:
+        top = ROOT / place
+        for file in sorted(top.rglob("*")) if top.is_dir() else [top]:
+            if file.is_file() and file.suffix not in MADE:
+                digest.update(f"{file.relative_to(ROOT)} {file.stat().st_size}\n".encode())
+                digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
 def begun(file: Path, facts: dict[str, str], again: bool) -> dict[str, dict[str, Any]]:
     """The parts that an earlier call on this machine did; none with --again."""
     if again or not file.exists():
         return {}
-    before = json.loads(file.read_text())
-    return before["parts"] if before["machine"] == facts else {}
+    try:
+        before = json.loads(file.read_text())
+        return before["parts"] if before["machine"] == facts else {}
+    except (ValueError, KeyError, TypeError):  # cut or not ours: nothing in it can be relied on
+        return {}
+
+
+def is_done(name: str, part: dict[str, Any], code: str) -> bool:
+    """Whether an earlier call has shown this part right for these sources. Building is quick where nothing
+    has changed, and what was built may be gone."""
+    return name != "build" and part.get("state") == "ok" and part.get("sources") == code
 
 
 def markdown(facts: dict[str, str], parts: dict[str, dict[str, Any]]) -> str:
@@ -146,12 +182,12 @@ def markdown(facts: dict[str, str], parts: dict[str, dict[str, Any]]) -> str:
 
 def check(options: argparse.Namespace) -> int:
     """Every part that is to be done; the exit code."""
-    facts, now = machine(), commit()
+    facts, now, code = machine(), commit(), sources()
     options.out.mkdir(parents=True, exist_ok=True)
     kept = options.out / "gpu_check.json"
     parts = begun(kept, facts, options.again)
     for name in options.only or PARTS:
-        if not options.only and parts.get(name, {}).get("state") == "ok":
+        if not options.only and is_done(name, parts.get(name, {}), code):
             print(f"{name:10s} {'ok':8s} before, at {parts[name]['commit']}", flush=True)
             continue
         part = PARTS[name]
@@ -160,10 +196,12 @@ def check(options: argparse.Namespace) -> int:
             how = {"state": "skipped", "what": why, "rows": [], "seconds": 0.0}
         else:
             how = performed(name, part.limit_s)
-        parts[name] = how | {"commit": now}
+        parts[name] = how | {"commit": now, "sources": code}
+        if parts.get("build", {}).get("state") == "wrong":
+            parts[name]["sources"] = ""  # it ran with an older build
         print(f"{name:10s} {how['state']:8s} {cell(how['what'])}", flush=True)
-        kept.write_text(json.dumps({"machine": facts, "parts": parts}, indent=1))
-        (options.out / "gpu_check.md").write_text(markdown(facts, parts))
+        write_whole(kept, json.dumps({"machine": facts, "parts": parts}, indent=1).encode())
+        write_whole(options.out / "gpu_check.md", markdown(facts, parts).encode())
     print(f"report: {options.out / 'gpu_check.md'}")
     if any(part["state"] == "wrong" for part in parts.values()):
         return 1
@@ -171,6 +209,11 @@ def check(options: argparse.Namespace) -> int:
         print("gpu_check: no CUDA device here: nothing was checked on a GPU", file=sys.stderr)
         return 3
     return 0
+
+
+def end(number: int, frame: FrameType | None) -> None:
+    """So that the part's process is ended, too."""
+    sys.exit(128 + number)
 
 
 def main() -> int:
@@ -183,6 +226,9 @@ def main() -> int:
     parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.perform is None:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
+                signal.signal(number, end)
         return check(options)
     how = perform(options.perform)
     if options.answer is not None:
