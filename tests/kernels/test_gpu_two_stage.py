@@ -12,8 +12,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from tools.gpu import cuda_parts, plain_safetensors  # noqa: E402
 from tools.gpu import gpu_two_stage as two  # noqa: E402
-from tools.gpu import plain_safetensors  # noqa: E402
+from x2c_edge.errors import NotFoundError  # noqa: E402
 from x2c_edge.nets.appearance import AppearanceConfig  # noqa: E402
 from x2c_edge.nets.generator import GeneratorConfig  # noqa: E402
 from x2c_edge.nets.mapping import MappingConfig  # noqa: E402
@@ -54,6 +55,55 @@ def test_both_ways_agree(pack: Pack, per_step: bool):
             np.testing.assert_allclose(two.raw_of(pipeline), expected, atol=2e-5, rtol=0)
             seen.append(expected)
     assert np.abs(seen[1] - seen[2]).max() > 1e-3  # the face matters
+
+
+class NoNumbers(type(two.torch_backend(half=True))):
+    """The mapping network gives nothing that is a number."""
+
+    def bind(self, net, x, out, part=""):
+        run = super().bind(net, x, out, part)
+
+        def broken() -> None:
+            run()
+            if net.arch == "mapping":
+                out.fill(np.nan)
+
+        return broken
+
+
+def raising(error: Exception) -> two.Backend:
+    raise error
+
+
+@pytest.fixture
+def small_part(monkeypatch: pytest.MonkeyPatch):
+    """``small_part(engines)``: the part of gpu_check with small nets, these as TensorRT's, no compiler."""
+    plain = two.Plain
+    monkeypatch.setattr(two, "Sizes", lambda: SMALL)
+    monkeypatch.setattr(two, "Plain", lambda *given: plain(*given[:2], torch.float32))  # CPUs have no half
+    monkeypatch.setattr(cuda_parts, "ROUNDS", 1)
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: raising(RuntimeError("no compiler")))
+
+    def run(engines):
+        monkeypatch.setattr(two, "tensorrt_backend", lambda *_: engines())
+        return cuda_parts.two_stage()
+
+    return run
+
+
+def test_what_is_not_installed_is_named_and_what_is_wrong_is_wrong(small_part):
+    for missing in (ImportError("No module named 'tensorrt'"), NotFoundError("pycuda is not installed")):
+        said, rows = small_part(lambda why=missing: raising(why))
+        assert f"TensorRT: {missing}" in said
+        assert {"plain, eager", "ours, eager", "ours, graph"} <= {row["way"] for row in rows}
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        small_part(lambda: raising(RuntimeError("an illegal memory access was encountered")))
+
+
+@pytest.mark.skipif(two.DEVICE == "cuda", reason="NoNumbers writes to the host's memory")
+def test_a_backend_that_gives_no_numbers_is_wrong(small_part):
+    with pytest.raises(AssertionError, match="ours, TensorRT differs from plain float32 by nan"):
+        small_part(lambda: NoNumbers(1))
 
 
 def test_tensors_without_the_package(tmp_path: Path):
