@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def install(pack: packs.Pack, device=ORIN, tensorrt="10.3.0", precision="fp16", 
 def test_a_set_is_found_where_it_was_put(pack):
     engines = install(pack)
     assert find_set(pack, ORIN, "10.3.0") == engines
-    assert engine_files.verified(engines).files["single_stage"].read_bytes() == b"plan"
+    assert engine_files.read_plans(engines) == {"single_stage": b"plan"}
     assert engines.folder.parent == engine_files.engines_folder()
     assert not [p for p in engines.folder.parent.iterdir() if p.name.startswith(".")]
 
@@ -113,10 +114,12 @@ def test_a_pack_by_path_is_named_by_path(small_pack: Path, tmp_path: Path, monke
     )
 
 
-@pytest.mark.parametrize("damage", ["", "{}", "[]", '{"format": 1}', '{"format": 2, "key": {}}', "\x00"])
-def test_a_damaged_index_is_no_set(pack, damage: str):
-    engines = install(pack)
-    (engines.folder / "engines.json").write_text(damage)
+@pytest.mark.parametrize(
+    "damage", ["", "{}", "[]", '{"format": 1}', '{"format": 2, "key": {}}', "\x00", None]
+)
+def test_a_damaged_index_is_no_set(pack, damage: str | None):
+    index = install(pack).folder / "engines.json"
+    index.write_text(index.read_text().replace(f'"{pack.digest}"', "7") if damage is None else damage)
     with pytest.raises(NotFoundError, match="no engines are built"):
         find_set(pack, ORIN, "10.3.0")
 
@@ -125,7 +128,16 @@ def test_a_missing_engine(pack):
     engines = install(pack)
     engines.files["single_stage"].unlink()
     with pytest.raises(NotFoundError, match="missing or damaged; build the engines again with --force"):
-        engine_files.verified(engines)
+        engine_files.read_plans(engines)
+
+
+def test_a_set_may_be_replaced_while_it_is_read(pack, monkeypatch: pytest.MonkeyPatch):
+    """What was listed a moment ago is gone."""
+    old, gone = install(pack, precision="fp16"), install(pack, precision="int8")
+    indices = [engines.folder / "engines.json" for engines in (old, gone)]
+    shutil.rmtree(gone.folder)
+    monkeypatch.setattr(engine_files, "found_in", lambda *_: indices)
+    assert list(engine_files.installed_sets(pack)) == [old]
 
 
 def test_a_folder_that_cannot_be_written(pack, tmp_path: Path):

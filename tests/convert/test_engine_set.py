@@ -55,7 +55,7 @@ def test_a_single_stage_pack(one_pack, folder, face_clip, export_only, onnx_back
     assert engines.parity["controls"].keys() == set(NAMES)
     assert (engines.folder / packs.MANIFEST).read_bytes() == (one_pack.path / packs.MANIFEST).read_bytes()
     assert engine_files.find_set(one_pack, ORIN, "10.3.0", folder) == engines
-    assert engine_files.verified(engines) is engines
+    assert engine_files.read_plans(engines).keys() == engines.files.keys()
     tried = ["try int8"] if precision == "int8" else []
     steps = ["follow the clip", "export single_stage", *tried, "build single_stage"]
     assert [what for what, _ in said][: len(steps)] == steps
@@ -117,7 +117,7 @@ def test_a_damaged_engine_is_found(one_pack, folder, face_clip, export_only, onn
     engines = built(one_pack, "fp16", folder, face_clip, export_only, onnx_backend)
     engines.files["single_stage"].write_bytes(b"short")
     with pytest.raises(NotFoundError, match=r"single_stage\.engine: missing or damaged"):
-        engine_files.verified(engines)
+        engine_files.read_plans(engines)
 
 
 def test_a_pack_with_a_clip_of_its_own_needs_no_other(

@@ -18,7 +18,7 @@ from x2c_edge.backends.engine_files import (
     NoEnginesError,
     engine_name,
     find_cpu_set,
-    verified,
+    read_plans,
 )
 from x2c_edge.backends.graph_weights import weights
 from x2c_edge.backends.host import HostMemory
@@ -132,12 +132,11 @@ def graphs_for(pack: Pack) -> dict[str, bytes]:
     version = onnxruntime().__version__
     own = {key.removeprefix(GRAPH): entry.file for key, entry in pack.files.items() if key.startswith(GRAPH)}
     try:
-        files = verified(find_cpu_set(pack, version)).files
+        return read_plans(find_cpu_set(pack, version))
     except NotFoundError:
         if not own:
             raise
-        files = own
-    return {name: file.read_bytes() for name, file in files.items()}
+        return {name: file.read_bytes() for name, file in own.items()}
 
 
 def _release(version: str) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -129,8 +129,7 @@ def build_command(pack: Pack, precision: Precision = "fp16", target: Target = "g
 def installed_sets(pack: Pack, folder: Path | None = None) -> Iterator[EngineSet]:
     """The readable sets that were built from a pack of this name, the newest first."""
     folder = folder or engines_folder()
-    found = found_in(folder, f"*/{INDEX}")
-    for index in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+    for index in sorted(found_in(folder, f"*/{INDEX}"), key=_changed_ns, reverse=True):
         engines = _read(index)
         if engines is not None and engines.key.pack == pack.name:
             yield engines
@@ -167,12 +166,17 @@ def _fitting(pack: Pack, wanted: EngineKey, folder: Path | None) -> EngineSet:
     raise NotFoundError(f"the engines of pack '{pack.name}' do not fit: {'; '.join(nearest)}; run: {command}")
 
 
-def verified(engines: EngineSet) -> EngineSet:
-    """The same set. NotFoundError if a file is missing or not as it was built."""
+def read_plans(engines: EngineSet) -> dict[str, bytes]:
+    """The engines by name. NotFoundError if a file is missing or not as it was built."""
+    plans = {}
     for name, file in engines.files.items():
-        if not file.is_file() or packs.sha256_of(file) != engines.hashes[name]:
+        try:
+            plans[name] = file.read_bytes()
+        except OSError:  # damaged, or the set is being replaced
+            plans[name] = b""
+        if hashlib.sha256(plans[name]).hexdigest() != engines.hashes[name]:
             raise NotFoundError(f"{file}: missing or damaged; build the engines again with --force")
-    return engines
+    return plans
 
 
 def write_set(
@@ -207,16 +211,25 @@ def _written(file: Path, data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def _changed_ns(file: Path) -> int:
+    """When it was written; 0 where it has just been taken away."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def _read(index: Path) -> EngineSet | None:
     """None for what is not a set of this format: it cannot be used, and so is not there."""
     try:
         data = json.loads(index.read_text())
-        if data["format"] != FORMAT:
+        key = EngineKey(**data["key"])
+        if data["format"] != FORMAT or not all(isinstance(part, str) for part in astuple(key)):
             return None
         hashes = {str(name): str(value) for name, value in data["engines"].items()}
         return EngineSet(
             folder=index.parent,
-            key=EngineKey(**data["key"]),
+            key=key,
             files={name: index.parent / f"{name}.engine" for name in hashes},
             hashes=hashes,
             parity=dict(data["parity"]),

@@ -15,7 +15,7 @@ from x2c_edge.backends.base import Buffer, Buffers
 from x2c_edge.backends.cuda_device import CudaDevice
 from x2c_edge.backends.device_layer import DeviceLayer
 from x2c_edge.backends.device_memory import DeviceMemory
-from x2c_edge.backends.engine_files import EngineSet, engine_name, verified
+from x2c_edge.backends.engine_files import EngineSet, engine_name, read_plans
 from x2c_edge.errors import NotFoundError
 from x2c_edge.packs import NetSpec
 
@@ -58,9 +58,7 @@ class TensorRTBackend(DeviceMemory):
         engines: EngineSet, device: CudaDevice, trt: Any, *, per_step: bool = False
     ) -> TensorRTBackend:
         """The backend of an installed set, its files checked."""
-        files = verified(engines).files
-        plans = {name: file.read_bytes() for name, file in files.items()}
-        return TensorRTBackend(plans, device, trt, per_step=per_step)
+        return TensorRTBackend(read_plans(engines), device, trt, per_step=per_step)
 
     @property
     def device(self) -> str:
