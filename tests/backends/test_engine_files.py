@@ -81,6 +81,16 @@ def test_a_pack_that_changed(pack):
         find_set(changed, ORIN, "10.3.0")
 
 
+def test_a_program_that_exports_otherwise(pack, monkeypatch: pytest.MonkeyPatch):
+    """After an upgrade "already built" would be wrong."""
+    with monkeypatch.context() as earlier:
+        earlier.setattr(engine_files, "EXPORTER", "0")
+        before = install(pack)
+    assert before.key != key_for(pack, ORIN, "10.3.0", "fp16")
+    with pytest.raises(NotFoundError, match=r"built by exporter 0, this program has exporter \d+; run: "):
+        find_set(pack, ORIN, "10.3.0")
+
+
 def test_everything_that_differs_is_named(pack):
     install(pack)
     with pytest.raises(NotFoundError, match=r"built for Orin .*; built with TensorRT 10\.3\.0"):
@@ -115,7 +125,7 @@ def test_a_pack_by_path_is_named_by_path(small_pack: Path, tmp_path: Path, monke
 
 
 @pytest.mark.parametrize(
-    "damage", ["", "{}", "[]", '{"format": 1}', '{"format": 2, "key": {}}', "\x00", None]
+    "damage", ["", "{}", "[]", '{"format": 1}', '{"format": 3, "key": {}}', "\x00", None]
 )
 def test_a_damaged_index_is_no_set(pack, damage: str | None):
     index = install(pack).folder / "engines.json"

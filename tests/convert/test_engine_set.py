@@ -181,5 +181,5 @@ def test_the_index_can_be_read_by_others(one_pack, folder, face_clip, export_onl
     index = json.loads((engines.folder / "engines.json").read_text())
     assert index["key"] == {
         "pack": "small", "pack_digest": one_pack.digest, "device": "Orin", "capability": "8.7",
-        "runtime": "TensorRT 10.3.0", "precision": "fp16",
+        "runtime": "TensorRT 10.3.0", "precision": "fp16", "exporter": engine_files.EXPORTER,
     }  # fmt: skip

@@ -28,7 +28,10 @@ Precision = Literal["fp32", "fp16", "int8"]
 Target = Literal["gpu", "cpu"]
 
 INDEX: Final = "engines.json"
-FORMAT: Final = 2
+FORMAT: Final = 3
+# To be raised with every change that makes other engines of the same pack (x2c_edge.convert, nets'
+# engine_nets and cpu_nets), so that those from before are built again.
+EXPORTER: Final = "1"
 CPU: Final = "CPU"
 _PARTS: Final[Mapping[tuple[str, str], str]] = {
     ("warping", "dense motion"): "dense_motion",
@@ -45,7 +48,8 @@ class NoEnginesError(NotFoundError):
 class EngineKey:
     """What must be the same where engines are built and where they run.
 
-    device: "Orin", or "CPU". capability: "8.7", or "x86_64". runtime: "TensorRT 10.3.0".
+    device: "Orin", or "CPU". capability: "8.7", or "x86_64". runtime: "TensorRT 10.3.0". exporter: how the
+    program that built them makes them, ``EXPORTER``.
     """
 
     pack: str
@@ -54,6 +58,7 @@ class EngineKey:
     capability: str
     runtime: str
     precision: Precision
+    exporter: str
 
     @property
     def target(self) -> Target:
@@ -107,12 +112,12 @@ def target_named(name: str) -> Target:
 
 def key_for(pack: Pack, device: CudaDevice, tensorrt: str, precision: Precision) -> EngineKey:
     runtime = f"TensorRT {tensorrt}"
-    return EngineKey(pack.name, pack.digest, device.name, device.capability, runtime, precision)
+    return EngineKey(pack.name, pack.digest, device.name, device.capability, runtime, precision, EXPORTER)
 
 
 def cpu_key_for(pack: Pack, onnxruntime: str) -> EngineKey:
     runtime = f"ONNX Runtime {onnxruntime}"
-    return EngineKey(pack.name, pack.digest, CPU, platform.machine(), runtime, "fp32")
+    return EngineKey(pack.name, pack.digest, CPU, platform.machine(), runtime, "fp32", EXPORTER)
 
 
 def build_command(pack: Pack, precision: Precision = "fp16", target: Target = "gpu") -> str:
@@ -249,3 +254,5 @@ def _differences(built: EngineKey, here: EngineKey) -> Iterator[str]:
         )
     if built.runtime != here.runtime:
         yield f"built with {built.runtime}, here is {here.runtime}"
+    if built.exporter != here.exporter:
+        yield f"built by exporter {built.exporter}, this program has exporter {here.exporter}"

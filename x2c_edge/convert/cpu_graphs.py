@@ -2,6 +2,8 @@
 
 The weights stay in the pack's safetensors files, under the same names, and are put in when a graph is loaded:
 there is one copy of them, and a graph is a few dozen kilobytes that depend on the net's sizes alone.
+
+Whoever changes what comes out raises ``engine_files.EXPORTER``.
 """
 
 from __future__ import annotations

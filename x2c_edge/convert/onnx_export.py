@@ -1,4 +1,7 @@
-"""One net to an explicitly typed ONNX file in float32, half (float16 by a rule) or int8."""
+"""One net to an explicitly typed ONNX file in float32, half (float16 by a rule) or int8.
+
+Whoever changes what comes out raises ``engine_files.EXPORTER``.
+"""
 
 from __future__ import annotations
 
