@@ -83,6 +83,7 @@ def _padded_within(model: onnx.ModelProto) -> onnx.ModelProto:
         node.output[0]: node
         for node in model.graph.node
         if node.op_type == "Pad"
+        and all(attribute.s == b"constant" for attribute in node.attribute if attribute.name == "mode")
         and node.input[1] in constants
         and readers.get(node.output[0]) == 1
         and all(not constants[name].any() for name in node.input[2:3] if name)
