@@ -147,6 +147,13 @@ def test_a_missing_key(small_pack: Path, key: str):
     assert f"'{key}'" in refusal(packs.open_pack, str(small_pack))
 
 
+@pytest.mark.parametrize("name", ["", "..", ".hidden", "a/b", "/../../../tmp/a", "two\nlines", "\x1b[2J"])
+def test_a_name_that_is_no_folders(small_pack: Path, name: str):
+    """Engine sets are named after it, in the folder of them all."""
+    edit_manifest(small_pack, lambda m: m.update(name=name))
+    assert f"name {name!r}: no '/', no '.' at" in refusal(packs.open_pack, str(small_pack))
+
+
 @pytest.mark.parametrize("key", ["arch", "file", "sha256"])
 def test_a_missing_key_of_a_net(small_pack: Path, key: str):
     edit_manifest(small_pack, lambda m: m["nets"]["single_stage"].pop(key))

@@ -187,7 +187,7 @@ def read_manifest(path: Path) -> Pack:
     try:
         _require_modest(data, "manifest")
         return Pack(
-            name=str(data["name"]),
+            name=_plain(str(data["name"])),
             path=path,
             pipeline=str(data["pipeline"]),
             description=str(data["description"]),
@@ -205,6 +205,13 @@ def read_manifest(path: Path) -> Pack:
         raise NotFoundError(f"{where}: key {missing} is missing; get the pack again") from None
     except (TypeError, ValueError, AttributeError) as error:
         raise NotFoundError(f"{where}: {error}; get the pack again") from None
+
+
+def _plain(name: str) -> str:
+    """The name, of which folders are made; ValueError for one that leads elsewhere or cannot be shown."""
+    if not name or name.startswith(".") or "/" in name or not name.isprintable():
+        raise ValueError(f"name {name!r}: no '/', no '.' at its start, and only what can be printed")
+    return name
 
 
 def _net(folder: Path, data: dict[str, Any]) -> NetSpec:
