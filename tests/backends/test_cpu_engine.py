@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from x2c_edge import packs
@@ -142,6 +143,23 @@ def test_a_graph_that_the_runtime_refuses(pack):
         NotFoundError, match=r"ONNX Runtime .* refuses 'stitching': .*--backend torch"
     ) as error:
         pipeline_of(pack, CpuEngine(graphs, 1))
+    assert "\n" not in str(error.value)
+
+
+def test_a_graph_of_another_type(pack):
+    """ONNX Runtime opens it, and says so when it runs."""
+    helper, double = onnx.helper, onnx.TensorProto.DOUBLE
+    ports = [helper.make_tensor_value_info(name, double, [1, size]) for name, size in (("x", 126), ("y", 65))]
+    node = helper.make_node("Slice", ["x", "from", "to", "axis"], ["y"])
+    numbers = [
+        helper.make_tensor(name, onnx.TensorProto.INT64, [1], [value])
+        for name, value in (("from", 0), ("to", 65), ("axis", 1))
+    ]
+    graph = helper.make_graph([node], "double", ports[:1], ports[1:], numbers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    engine = CpuEngine({"stitching": model.SerializeToString()}, 1)
+    with pytest.raises(NotFoundError, match=r"refuses 'stitching': .* data type.*--backend torch") as error:
+        engine.bind(pack.nets["stitching"], np.zeros((1, 126), np.float32), np.zeros((1, 65), np.float32))
     assert "\n" not in str(error.value)
 
 

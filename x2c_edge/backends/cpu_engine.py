@@ -77,7 +77,10 @@ class CpuEngine(HostMemory):
         def run(kept: object = kept) -> None:
             session.run_with_iobinding(binding)
 
-        run()  # the first run allocates
+        try:
+            run()  # the first run allocates, and meets types and shapes that the graph does not keep to
+        except Exception as error:
+            raise self._refused(net, name, error) from None
         return run
 
     def _opened(self, name: str, net: NetSpec) -> Any:
@@ -98,12 +101,16 @@ class CpuEngine(HostMemory):
             return self._ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except NotFoundError:
             raise
-        except Exception as error:  # whatever ONNX Runtime raises: its classes have no common base
-            reason = " ".join(str(error).split())[:200]
-            raise NotFoundError(
-                f"{net.file}: ONNX Runtime {self._ort.__version__} refuses '{name}': {reason}; "
-                "build it again, or use --backend torch"
-            ) from None
+        except Exception as error:
+            raise self._refused(net, name, error) from None
+
+    def _refused(self, net: NetSpec, name: str, error: Exception) -> NotFoundError:
+        """One line for whatever ONNX Runtime raises: its classes have no common base."""
+        reason = " ".join(str(error).split())[:200]
+        return NotFoundError(
+            f"{net.file}: ONNX Runtime {self._ort.__version__} refuses '{name}': {reason}; "
+            "build it again, or use --backend torch"
+        )
 
 
 def onnxruntime() -> Any:
