@@ -17,7 +17,9 @@ from x2c_edge.errors import NotFoundError
 
 COPY_BYTES = 1 << 28
 ROUNDS = 50
-FLOAT_ERROR, HALF_ERROR = 1e-3, 0.1  # of the largest control
+# Of the largest control. Rounding to float16 after every layer gives 2.4e-4 on a CPU; a pipeline that always
+# sees the same face would be off by 5e-3.
+FLOAT_ERROR, HALF_ERROR = 1e-3, 3e-3
 
 # torch brings pybind11's headers, but nothing that tells CMake of them.
 PYBIND11_CONFIG = """
