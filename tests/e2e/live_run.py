@@ -176,8 +176,9 @@ class TerminalRun(JsonlRun):
         os.kill(self.pid, number)
 
     def ctl(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """To this run: without --run it would reach every other of this user's too."""
         return subprocess.run(
-            [sys.executable, "-m", "x2c_edge.cli.main", "ctl", *words],
+            [sys.executable, "-m", "x2c_edge.cli.main", "ctl", *words, "--run", str(self.pid)],
             env=self.environment, capture_output=True, text=True, timeout=LATE_S,
         )  # fmt: skip
 

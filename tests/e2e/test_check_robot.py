@@ -100,8 +100,9 @@ def test_a_stop_from_another_terminal_is_obeyed(robot: Peer, tmp_path: Path) -> 
     terminal = Terminal(tmp_path, "check-robot", "--link", robot.where, "--only", "Head Yaw")
     try:
         terminal.wait_for("the head turns")
+        command = [*EDGE, "ctl", "stop", "--run", str(terminal.pid)]
         done = subprocess.run(
-            [*EDGE, "ctl", "stop"], capture_output=True, text=True, env=environment(tmp_path), timeout=LATE_S
+            command, capture_output=True, text=True, env=environment(tmp_path), timeout=LATE_S
         )
         assert done.returncode == 0, done.stderr
         assert "RETURNING (operator stop)" in done.stdout

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from x2c_edge.errors import BadArgumentError, NotFoundError
+from x2c_edge.runtime import control_socket
 from x2c_edge.runtime.control_socket import ControlSocket, ask, folder, runs
 from x2c_edge.runtime.operator import Operator
 from x2c_edge.safety.supervisor import Supervisor
@@ -18,9 +19,12 @@ from x2c_edge.safety.supervisor import Supervisor
 
 @pytest.fixture(autouse=True)
 def runtime_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A short one: a socket's name has little room."""
+    """A short one: a socket's name has little room. The system's own folders are in it too."""
     path = Path("/tmp") / f"x2c-{os.getpid()}-{time.monotonic_ns() % 10**6}"
-    path.mkdir(mode=0o700)
+    for name in ("run/x2c-edge", f"run/user/{os.geteuid()}", "tmp"):
+        (path / name).mkdir(mode=0o700, parents=True)
+    monkeypatch.setattr(control_socket, "RUN", path / "run")
+    monkeypatch.setattr(control_socket, "TEMPORARY", path / "tmp")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(path))
     return path
 
@@ -107,6 +111,34 @@ def test_the_socket_of_a_dead_run_is_cleared_away() -> None:
     assert not dead.exists()
     with pytest.raises(NotFoundError, match="kill 999999"):
         ask(dead, "stop")
+
+
+@pytest.mark.parametrize("started_in", ["run/user/UID", "", "run/x2c-edge"])
+def test_a_run_is_found_whatever_its_environment_was(
+    started_in: str, runtime_folder: Path, ticking: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Started in a login, without one, by the service; and ``ctl`` with another runtime folder."""
+    if started_in == "run/x2c-edge" and os.geteuid() != 0:
+        pytest.skip("only root looks for the service's run")
+    named = started_in and str(runtime_folder / started_in.replace("UID", str(os.geteuid())))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", named)
+    with ControlSocket(ticking, dict) as opened:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime_folder))
+        monkeypatch.setenv("TMPDIR", str(runtime_folder))
+        assert runs() == {os.getpid(): opened.path}
+
+
+def test_a_folder_that_a_stranger_made_is_not_searched(
+    runtime_folder: Path, ticking: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "")
+    with ControlSocket(ticking, dict):
+        assert runs()
+        moved = folder().rename(runtime_folder / "elsewhere")
+        folder().symlink_to(moved)
+        assert runs() == {}
+        folder().unlink()
+        moved.rename(folder())
 
 
 def test_a_long_runtime_folder_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import os
 import socket
 import socketserver
 import stat
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,21 +18,29 @@ from types import TracebackType
 from typing import Any, Final
 
 from x2c_edge.errors import BadArgumentError, NotFoundError, UserError
+from x2c_edge.places import found_in
 from x2c_edge.runtime.operator import REQUESTS, Operator
 
 ANSWER_S: Final = 2.0
 _LONGEST_LINE: Final = 64
 _LONGEST_PATH: Final = 100  # of a UNIX socket's name, bytes; the system allows 107
+# Neither depends on the environment, in which a run and ``ctl`` may differ: no $TMPDIR.
+RUN: Final = Path("/run")
+TEMPORARY: Final = Path("/tmp")
 
 Status = Callable[[], dict[str, Any]]
 
 
 def folder() -> Path:
-    """Where the sockets are: below ``$XDG_RUNTIME_DIR``, or a folder of this user's in the temporary one."""
+    """Where a run's socket is: below ``$XDG_RUNTIME_DIR``, or a folder of this user's in /tmp."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if os.path.isdir(runtime) and len(os.fsencode(runtime)) < _LONGEST_PATH - 30:
         return Path(runtime) / "x2c-edge"
-    return Path(tempfile.gettempdir()) / f"x2c-edge-{os.geteuid()}"
+    return _in_temporary()
+
+
+def _in_temporary() -> Path:
+    return TEMPORARY / f"x2c-edge-{os.geteuid()}"
 
 
 class ControlSocket:
@@ -123,7 +130,7 @@ def _private(path: Path) -> None:
 def runs() -> dict[int, Path]:
     """The sockets of this user's runs by process id; those of dead runs are cleared away."""
     found = {}
-    for path in sorted(folder().glob("*.sock")):
+    for path in [path for place in _folders() for path in found_in(place, "*.sock")]:
         if not path.stem.isdecimal():
             continue
         with socket.socket(socket.AF_UNIX) as probe:
@@ -137,6 +144,24 @@ def runs() -> dict[int, Path]:
                 continue
         found[int(path.stem)] = path
     return found
+
+
+def _folders() -> list[Path]:
+    """Where this user's runs may have their sockets, whatever the environment they were started in."""
+    user = os.geteuid()
+    places = [folder(), RUN / "user" / str(user) / "x2c-edge", _in_temporary()]
+    if user == 0:
+        places.append(RUN / "x2c-edge" / "x2c-edge")  # of packaging/x2c-edge.service, which has its own user
+    return [place for place in dict.fromkeys(places) if place.parent != TEMPORARY or _is_ours(place)]
+
+
+def _is_ours(place: Path) -> bool:
+    """Whether the folder is this user's or root's: in the temporary one anybody may make it."""
+    try:
+        found = place.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid in (os.geteuid(), 0)
 
 
 def ask(path: Path, request: str) -> dict[str, Any]:
