@@ -34,6 +34,20 @@ def test_systemd_understands_the_unit(tmp_path: Path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_service_is_tried_for_as_long_as_a_robot_is_away():
+    """With the limit's default, or any other than none, the sixth failure is the last."""
+    assert unit_value("StartLimitIntervalSec") == "0"
+    assert unit_value("Restart") == "on-failure"
+    assert unit_value("RestartPreventExitStatus") == "2"
+
+
+def test_service_and_container_reach_the_daemon_of_csi_cameras():
+    """It listens at /tmp/argus_socket, which a /tmp of one's own hides."""
+    assert "PrivateTmp" not in re.findall(r"^(\w+)=", UNIT.read_text(), re.MULTILINE)
+    assert "nvargus-daemon.service" in unit_value("After").split()
+    assert "-v /tmp/argus_socket:/tmp/argus_socket" in (ROOT / "docs/board.md").read_text()
+
+
 def knows_verify() -> bool:
     """``udevadm verify`` came with systemd 254."""
     if shutil.which("udevadm") is None:
