@@ -31,12 +31,16 @@ lint: $(STAMP)
 # Also what rebuilds the kernels after a change in csrc/.
 SETUP := pyproject.toml CMakeLists.txt tools/setup_venv.sh x2c_edge/__init__.py $(NATIVE)
 
+# And after a move of this checkout, another PYTHON, or an interrupted set-up.
+STALE := $(shell PYTHON="$(PYTHON)" tools/setup_venv.sh --fits || echo stale)
+.PHONY: stale
+
 # What the default pack runs with: no PyTorch.
-$(RUNS): $(SETUP)
+$(RUNS): $(SETUP) $(STALE)
 	PYTHON="$(PYTHON)" tools/setup_venv.sh
 	@touch $@
 
-$(STAMP): $(SETUP)
+$(STAMP): $(SETUP) $(STALE)
 	PYTHON="$(PYTHON)" tools/setup_venv.sh $(EXTRAS)
 	@touch $@ $(RUNS)
 
