@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from x2c_edge.toml_text import from_toml
+
 ROOT = Path(__file__).parents[1]
 UNIT = ROOT / "packaging/x2c-edge.service"
 RULES = ROOT / "packaging/70-x2c-edge.rules"
@@ -97,3 +99,15 @@ def test_the_image_copies_what_is_there_and_asks_for_extras_that_exist():
     assert set(extras) <= set(known)
     assert {"torch", "tensorrt"} <= set(extras)  # the page's next command is build-engines
     assert (ROOT / "constraints" / re.findall(r"^ARG CONSTRAINTS=(\S+)$", text, re.MULTILINE)[0]).exists()
+
+
+def test_jetpack_6_pins_everything_that_the_image_asks_for():
+    project = from_toml((ROOT / "pyproject.toml").read_bytes())["project"]
+    extras = re.findall(r"'\.\[([a-z,]+)\]'", (ROOT / "packaging/Dockerfile").read_text())[0].split(",")
+    asked = [
+        *project["dependencies"],
+        *(r for extra in extras for r in project["optional-dependencies"][extra]),
+    ]
+    names = {re.findall(r"^[\w-]+", requirement)[0] for requirement in asked}
+    pins = (ROOT / "constraints/jetpack6.txt").read_text()
+    assert names - set(re.findall(r"^([\w-]+)==", pins, re.MULTILINE)) == set()
