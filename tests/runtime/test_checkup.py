@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import ctypes
+import os
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,3 +44,41 @@ def test_a_broken_default_pack_is_found(small_pack: Path, tmp_path: Path, monkey
     assert not finding.ok
     assert finding.needed
     assert "sha256" in finding.found
+    assert finding.fix.endswith("pip install --force-reinstall --no-deps .")  # the package is in no registry
+
+
+def test_a_priority_that_is_denied_is_not_promised():
+    """Being root is not enough: a container has no CAP_SYS_NICE unless it is given."""
+    asked = "from x2c_edge.runtime.checkup import _priority; print(_priority().ok)"
+
+    def without_the_right() -> None:
+        resource.setrlimit(resource.RLIMIT_NICE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
+        ctypes.CDLL(None).prctl(24, 23)  # PR_CAPBSET_DROP, CAP_SYS_NICE
+
+    done = subprocess.run(
+        [sys.executable, "-c", asked], preexec_fn=without_the_right, capture_output=True, text=True
+    )
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_an_opencv_that_cannot_be_loaded_is_found(tmp_path: Path):
+    """As where the system lacks libGL: the doctor ends its round, a run ends in one line."""
+    (tmp_path / "cv2.py").write_text(
+        "raise ImportError('libGL.so.1: cannot open shared object file', name='cv2')\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+
+    def told(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "x2c_edge.cli.main", *words]
+        return subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+
+    doctor = told("doctor")
+    assert (doctor.returncode, doctor.stderr) == (3, "")
+    assert "FAIL video files    OpenCV cannot be loaded: libGL.so.1" in doctor.stdout
+    assert "fix: sudo apt install libgl1 libglib2.0-0 libxcb1\n" in doctor.stdout
+    assert "tick priority" in doctor.stdout
+    run = told("run", "--input", "clip.mp4")
+    assert run.returncode == 3
+    assert run.stderr.startswith("x2c-edge: OpenCV cannot be loaded (libGL.so.1")
+    assert run.stderr.count("\n") == 1

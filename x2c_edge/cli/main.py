@@ -94,6 +94,10 @@ def main() -> None:
         if os.environ.get("X2C_EDGE_DEBUG"):
             raise
         error = trouble
+    except ImportError as trouble:  # of OpenCV, where the system lacks a library that its wheel needs
+        if os.environ.get("X2C_EDGE_DEBUG") or trouble.name != "cv2":
+            raise
+        error = NotFoundError(f"OpenCV cannot be loaded ({trouble}); what to do says: x2c-edge doctor")
     except OSError as trouble:
         streams.flushed()
         if os.environ.get("X2C_EDGE_DEBUG") or trouble.filename is not None or trouble.errno not in _FULL:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-import resource
+import threading
 from pathlib import Path
-
-import cv2
 
 from x2c_edge import _kernels, packs, processor
 from x2c_edge.backends.cpu_engine import PROVIDED, onnxruntime
 from x2c_edge.errors import NotFoundError, UserError
 from x2c_edge.runtime.finding import Finding
 from x2c_edge.runtime.gears import gears_in_words
-from x2c_edge.runtime.gpu_checkup import gpu_checkup
+from x2c_edge.runtime.gpu_checkup import REINSTALL, gpu_checkup
+from x2c_edge.runtime.priority import is_preferred, preferred
 
 
 def checkup() -> list[Finding]:
@@ -35,9 +34,7 @@ def _pack() -> Finding:
     try:
         pack = packs.open_pack()
     except UserError as error:
-        return Finding(
-            "default pack", False, str(error), "pip install --force-reinstall x2c-edge", needed=True
-        )
+        return Finding("default pack", False, str(error), REINSTALL, needed=True)
     return Finding("default pack", True, f"{pack.path}: {gears_in_words(pack)}", needed=True)
 
 
@@ -66,6 +63,13 @@ def _torch() -> Finding:
 
 
 def _video() -> Finding:
+    try:
+        import cv2
+    except ImportError as error:
+        fix = "pip install --force-reinstall opencv-python"
+        if ".so" in str(error):  # which its wheel takes from the system
+            fix = "sudo apt install libgl1 libglib2.0-0 libxcb1"
+        return Finding("video files", False, f"OpenCV cannot be loaded: {error}", fix, needed=True)
     return Finding("video files", True, f"OpenCV {cv2.__version__}", needed=True)
 
 
@@ -74,6 +78,10 @@ def _cameras() -> Finding:
 
 
 def _gstreamer() -> Finding:
+    try:
+        import cv2
+    except ImportError:
+        return Finding("GStreamer", False, "OpenCV cannot be loaded", "see video files")
     built = any("GStreamer" in line and "YES" in line for line in cv2.getBuildInformation().splitlines())
     if built:
         return Finding("GStreamer", True, "OpenCV is built with it")
@@ -106,11 +114,19 @@ def _devices(what: str, patterns: tuple[str, ...], group: str, none: str, instea
 
 
 def _priority() -> Finding:
-    # RLIMIT_NICE counts from 20 downwards: 30 allows nice -10.
-    allowed = os.geteuid() == 0 or resource.getrlimit(resource.RLIMIT_NICE)[0] >= 30
-    if allowed:
+    """Tried, in a thread that ends with it: who is root in a container need not be allowed to."""
+    found: list[bool] = []
+
+    def attempt() -> None:
+        with preferred():
+            found.append(is_preferred())
+
+    thread = threading.Thread(target=attempt)
+    thread.start()
+    thread.join()
+    if found == [True]:
         return Finding("tick priority", True, "the actuation tick may run before vision")
-    return Finding(
-        "tick priority", False, "normal: the tick competes with vision",
-        "echo \"$USER - nice -10\" | sudo tee -a /etc/security/limits.conf",
-    )  # fmt: skip
+    fix = 'echo "$USER - nice -10" | sudo tee -a /etc/security/limits.conf'
+    if os.geteuid() == 0:
+        fix = "start the container with: docker run --cap-add SYS_NICE"
+    return Finding("tick priority", False, "normal: the tick competes with vision", fix)

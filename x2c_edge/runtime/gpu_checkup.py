@@ -19,7 +19,8 @@ from x2c_edge.errors import NotFoundError
 from x2c_edge.runtime.finding import Finding
 
 NO_DEVICE: Final = "install NVIDIA's driver, if there is a GPU"
-BUILD: Final = "put nvcc on PATH, then: pip install --force-reinstall --no-deps --no-binary x2c-edge x2c-edge"
+REINSTALL: Final = "in the checkout: pip install --force-reinstall --no-deps ."  # it is in no registry
+BUILD: Final = f"put nvcc on PATH, then {REINSTALL}"
 # The driver's own version, on a PC and on a Jetson.
 PC: Final = Path("/proc/driver/nvidia/version")
 TEGRA: Final = Path("/etc/nv_tegra_release")

@@ -40,6 +40,13 @@ def preferred() -> Iterator[None]:
         yield
 
 
+def is_preferred() -> bool:
+    """Whether the system runs this thread before ordinary ones."""
+    if os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR:
+        return True
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) <= _NICER
+
+
 def _quietly(call: Callable[..., object], *arguments: object) -> None:
     with contextlib.suppress(OSError):
         call(*arguments)
