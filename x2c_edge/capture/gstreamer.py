@@ -61,9 +61,9 @@ class GStreamerCamera:
     def __init__(self, pipeline: str) -> None:
         if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
             raise NotFoundError(
-                "gst: needs an OpenCV that is built with GStreamer, and pip's opencv-python is not; use the "
-                "system's (JetPack, Debian, Ubuntu: apt install python3-opencv, and a venv made with "
-                "--system-site-packages)"
+                "gst: needs an OpenCV that is built with GStreamer, and pip's opencv-python is not; put the "
+                "system's in its place, as docs/cameras.md says (apt install python3-opencv, in a venv made "
+                "with --system-site-packages: pip uninstall opencv-python, pip install 'numpy<2')"
             )
         self._pipeline = complete_pipeline(pipeline)
         self._capture = cv2.VideoCapture(self._pipeline, cv2.CAP_GSTREAMER, _TIMEOUTS)
