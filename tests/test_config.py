@@ -16,6 +16,8 @@ from x2c_edge.safety.smoothing import OneEuroSettings, SmoothingSettings
 # settings in TOML, what the message must name
 WRONG = {
     "unknown section": ("[rnu]\nrate = 30", ["'rnu'", "did you mean 'run'", "run, capture, face"]),
+    "a key named like a type": ("[run]\nint = 1", ["'run.int'", "allowed here: pack, pipeline"]),
+    "a section named like a type": ("[int]\nrate = 30", ["'int'", "run, capture, face"]),
     "unknown key": ("[run]\nrat = 30", ["'run.rat'", "did you mean 'rate'", "budget_ms"]),
     "number too large": ("[run]\nrate = 500", ["run.rate = 500", "120"]),
     "number too small": ("[run]\nbudget_ms = 1", ["run.budget_ms = 1", "5"]),
@@ -137,6 +139,13 @@ def test_a_wrong_argument_is_not_blamed_on_the_file(file):
     assert complaint(path, {"run": {"rate": 500}}).startswith("command line: run.rate = 500")
     assert complaint(None, {"run": {"rate": 500}}).startswith("command line: run.rate = 500")
     assert "robot.toml" in complaint(file("[run]\nrate = 500"), {"run": {"budget_ms": 40.0}})
+
+
+def test_a_home_is_found_in_paths(file, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", "/home/of/tests")
+    read = load(file('[calibration]\nreference = "~/me.json"\n[face]\ndetector = "~/yunet.onnx"'))
+    assert read.calibration.reference == Path("/home/of/tests/me.json")
+    assert read.face.detector == Path("/home/of/tests/yunet.onnx")
 
 
 def test_settings_cannot_be_changed():

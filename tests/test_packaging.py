@@ -43,6 +43,11 @@ def test_the_service_is_tried_for_as_long_as_a_robot_is_away():
     assert unit_value("RestartPreventExitStatus") == "2"
 
 
+def test_relative_paths_of_the_service_lead_to_where_it_may_write():
+    assert unit_value("ProtectSystem") == "strict"
+    assert unit_value("WorkingDirectory") == f"/var/lib/{unit_value('StateDirectory')}"
+
+
 def test_service_and_container_reach_the_daemon_of_csi_cameras():
     """It listens at /tmp/argus_socket, which a /tmp of one's own hides."""
     assert "PrivateTmp" not in re.findall(r"^(\w+)=", UNIT.read_text(), re.MULTILINE)

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from x2c_edge.errors import BadArgumentError, nearest
-from x2c_edge.places import home
+from x2c_edge.places import expanded, home
 from x2c_edge.toml_text import from_toml, toml_key, toml_value
 from x2c_edge.within import Within
 
@@ -150,7 +150,7 @@ def _plain(value: Any) -> Any:
         return _KINDS[type(value)](**{name: _plain(part) for name, part in value})
     if isinstance(value, dict):
         return {key: _plain(part) for key, part in value.items()}
-    return value
+    return expanded(str(value)) if isinstance(value, Path) else value
 
 
 def _described(model: type[BaseModel], error: ValidationError) -> _WrongKeyError:
@@ -159,8 +159,10 @@ def _described(model: type[BaseModel], error: ValidationError) -> _WrongKeyError
     An unknown key comes before a missing one: it is often the same key, misspelt.
     """
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    # pydantic adds the members of a union, and "[key]" for a table's own keys.
-    location = [str(part) for part in first["loc"] if part not in ("int", "str", "[key]")]
+    location = [str(part) for part in first["loc"]]
+    # pydantic adds the member of a union, and "[key]" for a table's own keys; a key may have such a name too.
+    if first["type"] != "extra_forbidden" and location[-1] in ("int", "str", "[key]"):
+        location.pop()
     key, given = ".".join(location), first["input"]
     at = (location[0], location[1] if len(location) > 1 else "")
     choices: list[str] = re.findall(r"'([^']*)'", first.get("ctx", {}).get("expected", ""))

@@ -16,7 +16,9 @@ import pytest
 from x2c_edge.controls import NAMES, NEUTRAL
 from x2c_edge.errors import NotFoundError
 from x2c_edge.frames import Command
-from x2c_edge.links.jsonl_link import QUEUE, JsonlLink
+from x2c_edge.links.base import LinkNeeds
+from x2c_edge.links.jsonl_link import QUEUE, JsonlLink, jsonl_link
+from x2c_edge.runtime.overwriting import files_of
 
 Eventually = Callable[[Callable[[], object]], None]
 CommandMaker = Callable[..., Command]
@@ -52,6 +54,15 @@ def test_every_command_is_a_line_with_every_digit(tmp_path: Path) -> None:
     }
     status = link.status()
     assert (status.state, status.sent, status.dropped, status.errors) == ("closed", 300, 0, 0)
+
+
+def test_a_home_is_found_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    link = jsonl_link("jsonl:~/out.jsonl", LinkNeeds(rate_hz=60))
+    link.open()
+    link.close(1.0)
+    assert (tmp_path / "out.jsonl").exists()
+    assert files_of(["jsonl:~/out.jsonl"]) == [tmp_path / "out.jsonl"]
 
 
 def test_lossless_waits_for_a_slow_reader(make_command: CommandMaker) -> None:

@@ -32,7 +32,7 @@ def jsonl_link(uri: str, needs: LinkNeeds) -> JsonlLink:
     path = uri.removeprefix("jsonl:")
     if not path:
         raise BadArgumentError(f"link '{uri}': file name missing; write jsonl:FILE, or jsonl:- for stdout")
-    return JsonlLink(path, lossless=needs.lossless, uri=uri)
+    return JsonlLink(os.path.expanduser(path), lossless=needs.lossless, uri=uri)
 
 
 class JsonlLink:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from x2c_edge.capture.images import SUFFIXES
 from x2c_edge.errors import BadArgumentError
+from x2c_edge.places import expanded
 
 
 def require_apart(read: Iterable[Path | None], written: Iterable[Path | None]) -> None:
@@ -25,7 +26,7 @@ def require_apart(read: Iterable[Path | None], written: Iterable[Path | None]) -
 def files_of(links: Iterable[str]) -> list[Path]:
     """The files that ``jsonl:`` links write."""
     names = [uri.removeprefix("jsonl:") for uri in links if uri.startswith("jsonl:")]
-    return [Path(name) for name in names if name not in ("", "-") and "\0" not in name]
+    return [expanded(name) for name in names if name not in ("", "-") and "\0" not in name]
 
 
 def _is_or_will_be_a_file(path: Path) -> bool:
