@@ -147,6 +147,7 @@ WRONG = {
     "both sources": (2, ["run", "--camera", "0", "--input", "x.mp4"], ["--camera and --input"]),
     "no such file": (3, ["run", "--input", "none.mp4"], ["none.mp4"]),
     "no such camera": (3, ["run", "--camera", "63"], ["/dev/video63"]),
+    "no number of a camera": (3, ["run", "--camera", "9" * 5000], ["999"]),
     "no such pack": (3, ["run", "--input", "CLIP", "--pack", "smal"], ["smal", "did you mean 'small'"]),
     "no such pipeline": (2, ["run", "--pipeline", "singel-stage"], ["did you mean 'single-stage'"]),
     "no such backend": (2, ["run", "--backend", "torhc"], ["auto, tensorrt, cpu, torch"]),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -77,7 +78,9 @@ def test_commands_leave_on_the_file_s_clock(parts):
     assert run.recent_fps() > 0
 
 
-@pytest.mark.parametrize(("limit", "frames"), [({"max_frames": 10}, 10), ({"duration_s": 0.5}, 16)])
+@pytest.mark.parametrize(
+    ("limit", "frames"), [({"max_frames": 10}, 10), ({"duration_s": 0.5}, 16), ({"duration_s": math.inf}, 75)]
+)
 def test_it_can_end_early(parts, limit: dict, frames: int):
     parts = parts()
     run = run_of(parts, **limit)

@@ -19,6 +19,7 @@ from x2c_edge.capture.opencv import contiguous_bytes, cv2, fourcc_text, sensible
 from x2c_edge.capture.reopening import Reopening
 from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.frames import PixelFormat
+from x2c_edge.places import exists
 
 PIXEL_FORMATS = ("auto", "MJPG", "YUYV", "NV12", "BGR")
 DEFAULT_SIZE = (1280, 720)
@@ -74,7 +75,7 @@ class V4L2Camera:
         fps: float | None = None,
         pixel_format: str = "auto",
     ) -> None:
-        if not Path(path).exists():
+        if not exists(Path(path)):
             raise NotFoundError(f"no camera {path}; {_what_is_there()}")
         size = (width or DEFAULT_SIZE[0], height or DEFAULT_SIZE[1])
 

@@ -59,7 +59,7 @@ def _camera(camera: int | str | None, spec: SourceSpec) -> OpenSource:
     text = "0" if camera is None else str(camera).strip()
     if text.startswith("gst:"):
         return gst_source(text, spec)
-    path = f"/dev/video{int(text)}" if text.isdecimal() else text
+    path = f"/dev/video{text.lstrip('0') or '0'}" if text.isdecimal() else text
     if not path.startswith("/"):
         raise BadArgumentError(f"unknown camera '{camera}'; give a number, /dev/videoN or gst:PIPELINE")
     return v4l2_source(path, spec)

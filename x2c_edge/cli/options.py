@@ -102,7 +102,7 @@ def settings_from(options: dict[str, Any], *, by_itself: bool = False) -> Settin
     for name, value in options.items():
         if name in SETTINGS and value is not None:
             section, key = SETTINGS[name]
-            number = name == "camera" and value.isdecimal()
+            number = name == "camera" and value.isdecimal() and len(value) < 10  # else it is no camera's
             given.setdefault(section, {})[key] = int(value) if number else value
     if not given.get("run", {}).get("link"):
         given.get("run", {}).pop("link", None)

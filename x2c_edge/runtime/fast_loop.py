@@ -13,6 +13,7 @@ from x2c_edge.runtime.endings import close_links
 from x2c_edge.runtime.loop_parts import TELEMETRY_PERIOD_S, LoopParts
 from x2c_edge.runtime.supervision import Informant
 
+_EVER_NS: Final = 1e18  # "inf" has no whole number
 CLOSE_TIMEOUT_S: Final = 20.0  # longer than live: a link to a file waits rather than drops
 
 
@@ -63,7 +64,7 @@ class FastLoop:
 
     def _frames(self) -> None:
         parts, period_ns = self._parts, self._parts.period_ns
-        end_ns = None if parts.duration_s is None else round(parts.duration_s * 1e9)
+        end_ns = None if parts.duration_s is None else round(min(_EVER_NS, parts.duration_s * 1e9))
         while not self._stop:
             start_ns = time.monotonic_ns()
             try:
