@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,3 +75,24 @@ def test_a_pack_is_measured_and_written(calm: data.FaceSet, small_pack: Path):
 def test_a_set_without_anybody_at_rest_is_said(faces: data.FaceSet, small_pack: Path) -> None:
     with pytest.raises(NotFoundError, match="fewer than two people"):
         measure_people.measure(packs.open_pack(str(small_pack)), faces, faces)
+
+
+def test_a_pack_that_cannot_be_written_still_opens(calm: data.FaceSet, small_pack: Path):
+    """Changed meanwhile, or no room for the manifest: the older table stays, and nothing else is left."""
+    pack = packs.open_pack(str(small_pack))
+    people = measure_people.measure(pack, calm, calm)
+    first = measure_people.write(pack, people)
+    files = set(small_pack.iterdir())
+    other = replace(people, rest=people.rest + 0.01)
+    with pytest.raises(NotFoundError, match="was changed while this ran"):
+        measure_people.write(pack, other)
+    assert set(small_pack.iterdir()) == files
+    (small_pack / "manifest.toml.partial").mkdir()  # where the manifest is written first
+    with pytest.raises(NotFoundError, match="cannot be written"):
+        measure_people.write(first, other)
+    (small_pack / "manifest.toml.partial").rmdir()
+    assert set(small_pack.iterdir()) == files
+    np.testing.assert_allclose(people_of(packs.open_pack(str(small_pack))).rest, people.rest, atol=1e-5)
+    packs.write_manifest(measure_people.write(first, other))  # what is given back can be gone on with
+    assert len(set(small_pack.iterdir())) == len(files)
+    np.testing.assert_allclose(people_of(packs.open_pack(str(small_pack))).rest, other.rest, atol=1e-5)

@@ -1,5 +1,5 @@
 """What people are like at rest, as a pack's nets see them, and how strongly its nets answer: the pack's
-file ``people.json`` (``x2c_edge.pipelines.people``).
+file ``people`` (``x2c_edge.pipelines.people``).
 
     python -m tools.train.measure_people --pack default
 
@@ -10,6 +10,7 @@ the gains from the validation people, whom the nets have not seen. Three minutes
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,8 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from tools._errors import user_errors
 from tools.dataset import face_dataset as data
-from tools.dataset.pair_shards import written_beside
 from tools.evaluate.two_stage_report import absolute, average_neutral, measured
 from x2c_edge import packs, retarget
 from x2c_edge.backends.open import open_backend
@@ -29,10 +30,10 @@ from x2c_edge.errors import NotFoundError
 from x2c_edge.pipelines.motion import FaceMotion
 from x2c_edge.pipelines.people import People
 from x2c_edge.pipelines.reference import Reference
+from x2c_edge.whole_file import write_whole
 
 Array = NDArray[np.float64]
 
-FILE: Final = "people.json"
 # More than this of a blendshape is an expression; about the 75th percentile of photographs that are called
 # neutral. Brows and lids differ between people's rests, so they have room.
 CALM: Final = {
@@ -139,14 +140,24 @@ def nobody_looks_away(people: People) -> People:
 
 
 def write(pack: packs.Pack, people: People) -> packs.Pack:
-    """Put the table into the pack's folder and its manifest."""
-    path = pack.path / FILE
-    with written_beside(path) as out:
-        out.write(json.dumps(people.to_json(), indent=1).encode() + b"\n")
-    files = pack.files | {"people": packs.PackFile(path, packs.sha256_of(path))}
-    changed = replace(pack, files=files)
-    packs.write_manifest(changed)
-    return changed
+    """Put the table into the pack's folder and its manifest.
+
+    Every table has a name of its own, so that the pack opens wherever this stops. NotFoundError when the
+    pack was changed since it was opened, or cannot be written.
+    """
+    table = json.dumps(people.to_json(), indent=1).encode() + b"\n"
+    digest = hashlib.sha256(table).hexdigest()
+    path = pack.path / f"people-{digest[:12]}.json"
+    write_whole(path, table)
+    try:
+        packs.write_manifest(replace(pack, files=pack.files | {"people": packs.PackFile(path, digest)}))
+    finally:
+        now = packs.read_manifest(pack.path)
+        used = {entry.file for entry in now.files.values()}
+        older = [pack.files["people"].file] if "people" in pack.files else []
+        for file in {path, *older} - used:
+            file.unlink(missing_ok=True)
+    return now
 
 
 def main(
@@ -154,10 +165,10 @@ def main(
     folder: Path = typer.Option(data.default_folder(), help="the real-face set"),
 ) -> None:
     """Measure and write."""
-    opened = packs.open_pack(pack)
-    people = measure(opened, data.load("train", folder), data.load("val", folder))
-    write(opened, people)
-    print(f"written to {opened.path / FILE}")
+    with user_errors():
+        opened = packs.open_pack(pack)
+        people = measure(opened, data.load("train", folder), data.load("val", folder))
+        print(f"written to {write(opened, people).files['people'].file}")
     for name, gain in people.gain.items():
         print(f"{name}: mean gain {gain[list(retarget.FACE_CONTROLS)].mean():.2f}")
 
