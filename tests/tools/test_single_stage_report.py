@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from tools.evaluate.single_stage import load_net
 from tools.evaluate.single_stage_report import EXPRESSIBLE, Report, evaluate, write_pack
 from x2c_edge import packs
 from x2c_edge.controls import NAMES
+from x2c_edge.errors import BadArgumentError
 from x2c_edge.nets.single_stage import SingleStage, SingleStageConfig
 
 SMALL = SingleStageConfig(
@@ -89,3 +91,15 @@ def test_writing_again_replaces_the_pack(net: SingleStage, report: Report, tmp_p
     for text in ("first", "second"):
         write_pack(tmp_path / "mine", net, text, report)
     assert packs.open_pack(str(tmp_path / "mine")).trained_by == "second"
+
+
+def test_a_pack_with_other_nets_is_not_made_a_single_stage_one(
+    net: SingleStage, report: Report, small_pack: Path
+):
+    pack = packs.open_pack(str(small_pack))
+    packs.write_manifest(replace(pack, nets={**pack.nets, "mapping": pack.nets["single_stage"]}))
+    before = packs.open_pack(str(small_pack))
+    with pytest.raises(BadArgumentError, match=r"other nets \(mapping\) would be lost"):
+        write_pack(small_pack, net, "by hand", report)
+    assert packs.open_pack(str(small_pack)) == before
+    assert not list(small_pack.parent.glob(".*"))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tools.dataset import face_dataset as data
 from tools.train.mapping_pictures import from_bytes, normalised
+from tools.train.pack_place import pack_beside
 from x2c_edge import packs, retarget
 from x2c_edge.controls import CONTROLS, NAMES
 from x2c_edge.convert.checkpoints import saved
@@ -114,28 +115,32 @@ def _run(net: SingleStage, crops: NDArray[np.uint8]) -> Array:
 
 
 def write_pack(out: Path, net: SingleStage, trained_by: str, report: Report) -> None:
-    """Write weights (float16: their rounding is far below the net's own error) and manifest."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Write weights (float16: their rounding is far below the net's own error) and manifest.
+
+    A pack of another kind is not replaced (``pack_place``).
+    """
     weights = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
-    file = saved(out / "single_stage.safetensors", {k: v.contiguous().numpy() for k, v in weights.items()})
-    spec = packs.NetSpec(
-        arch="single_stage",
-        file=file,
-        sha256=packs.sha256_of(file),
-        config={k: list(v) if isinstance(v, tuple) else v for k, v in asdict(net.config).items()},
-        input=data.face_input(net.config.input_size),
-        options={"crop_scale": data.CROP_SCALE},
-    )
-    packs.write_manifest(
-        packs.Pack(
-            name=out.name,
-            path=out,
-            pipeline="single-stage",
-            description="one network from a face crop to the 30 controls",
-            licence="weights: same as x2c-edge; trained on the real-face set, see docs/training.md",
-            trained_by=trained_by,
-            nets={"single_stage": spec},
-            accuracy=report.to_manifest(),
-            digest="",
+    arrays = {k: v.contiguous().numpy() for k, v in weights.items()}
+    with pack_beside(out, alone="single_stage") as home:
+        file = saved(home / "single_stage.safetensors", arrays)
+        spec = packs.NetSpec(
+            arch="single_stage",
+            file=file,
+            sha256=packs.sha256_of(file),
+            config={k: list(v) if isinstance(v, tuple) else v for k, v in asdict(net.config).items()},
+            input=data.face_input(net.config.input_size),
+            options={"crop_scale": data.CROP_SCALE},
         )
-    )
+        packs.write_manifest(
+            packs.Pack(
+                name=out.name,
+                path=home,
+                pipeline="single-stage",
+                description="one network from a face crop to the 30 controls",
+                licence="weights: same as x2c-edge; trained on the real-face set, see docs/training.md",
+                trained_by=trained_by,
+                nets={"single_stage": spec},
+                accuracy=report.to_manifest(),
+                digest="",
+            )
+        )

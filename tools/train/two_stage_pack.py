@@ -19,6 +19,7 @@ from tools.dataset.robot_motion import robot_motion, row_rotation
 from tools.evaluate.animate_portrait import animate, astronaut, measure, write_video
 from tools.train import motion as train_motion
 from tools.train.mapping_training import Trained
+from tools.train.pack_place import pack_beside
 from tools.train.transfer import SIZE, Transfer, picture_tensor, source_keypoints, source_picture
 from x2c_edge import packs
 from x2c_edge.backends.open import open_backend
@@ -44,10 +45,13 @@ class Nets:
 
 
 def write_pack(out: Path, nets: Nets, trained_by: str, accuracy: Mapping[str, Any]) -> packs.Pack:
-    """Write the pack into the folder ``out``: beside it first, then in its place."""
-    work = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    """Write the pack into the folder ``out`` (``pack_place``)."""
+    with pack_beside(out) as work:
+        _fill(work, out.name, nets, trained_by, accuracy)
+    return packs.open_pack(str(out.resolve()))
+
+
+def _fill(work: Path, name: str, nets: Nets, trained_by: str, accuracy: Mapping[str, Any]) -> None:
     face = face_input(SIZE)
     crop = {"crop_scale": train_motion.CROP_SCALE, "crop_shift": train_motion.CROP_SHIFT}
     specs = {
@@ -67,7 +71,7 @@ def write_pack(out: Path, nets: Nets, trained_by: str, accuracy: Mapping[str, An
     clip = work / "clip.mp4"
     write_clip(clip, nets.tracker)
     pack = packs.Pack(
-        name=out.name,
+        name=name,
         path=work,
         pipeline="two-stage",
         description="X2CNet on the virtual Ameca, and its gears without a picture",
@@ -86,9 +90,6 @@ def write_pack(out: Path, nets: Nets, trained_by: str, accuracy: Mapping[str, An
     add_graphs(packs.read_manifest(work))
     for path in work.iterdir():
         path.chmod(0o644)
-    shutil.rmtree(out, ignore_errors=True)
-    work.rename(out)
-    return packs.open_pack(str(out.resolve()))
 
 
 def write_clip(path: Path, tracker: packs.Pack) -> None:

@@ -81,12 +81,13 @@ def _replace(pack: packs.Pack, net: str, found: Found, home: Path) -> None:
         if any(key.startswith(GRAPH) for key in made.files):
             add_graphs(made)
         packs.open_pack(str(work))
-        _swap(work, home)
+        swap(work, home)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _swap(work: Path, home: Path) -> None:
+def swap(work: Path, home: Path) -> None:
+    """Put the folder ``work`` in the place of ``home``; on any OSError that is as it was."""
     if not home.exists():
         work.rename(home)
         return
