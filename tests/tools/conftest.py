@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -38,3 +41,30 @@ def faces(portrait: np.ndarray) -> data.FaceSet:
         frame_id=np.arange(n, dtype=np.int32),
         names=ARKIT,
     )
+
+
+@pytest.fixture
+def face_folder(faces: data.FaceSet, shared: Path, tmp_path: Path) -> Path:
+    """The same pictures, with other labels, in the real set's format."""
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    names = json.loads((shared / "data" / "faces" / "blendshape_names.json").read_text())
+    (folder / "blendshape_names.json").write_text(json.dumps(names))
+    rng = np.random.default_rng(0)
+    n = len(faces.images)
+    mesh = np.zeros((n, 478, 3), np.float16)
+    mesh[:, data.IDS, :2] = faces.points
+    blend = rng.uniform(0, 1, (n, len(names))).astype(np.float16)
+    np.savez(
+        folder / "labels.npz", landmarks=mesh, blendshapes=blend, blendshapes_crop=blend,
+        pose=np.tile(np.eye(4, dtype=np.float32), (n, 1, 1)), ypr_crop=rng.normal(0, 9, (n, 3)),
+        clip_id=np.zeros(n, np.int16), identity_id=np.arange(n, dtype=np.int16),
+        source_id=np.zeros(n, np.int16), frame_id=np.arange(n, dtype=np.int32),
+    )  # fmt: skip
+    files = [cv2.imencode(".jpg", image)[1].ravel() for image in faces.images]
+    for split in ("train", "val", "test"):
+        np.savez(
+            folder / f"crops_{split}.npz", jpeg=np.concatenate(files),
+            offset=np.cumsum([0, *map(len, files)]), index=np.arange(n, dtype=np.int32),
+        )  # fmt: skip
+    return folder

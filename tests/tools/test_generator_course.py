@@ -44,6 +44,7 @@ def test_a_short_course_draws_nearer_and_changes_g_alone(
     faces: data.FaceSet, real_pack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ):
     monkeypatch.setattr(data, "load", lambda split, folder=None: faces)
+    (tmp_path / "labels.npz").touch()  # what tells one set from another
     monkeypatch.setattr(course, "CHECK", 8)
     monkeypatch.setattr(course, "SAY_EVERY", 5)
     out, work = tmp_path / "generator", tmp_path / "work"

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 
 from tests.patience import patient
 from tools.train import mapping as train_mapping
-from tools.train import mapping_training
+from tools.train.checkpoint import Part, State
 from tools.train.mapping_file import load_trained, save_trained
 from tools.train.mapping_pictures import (
     ArrayPairs,
@@ -118,7 +119,9 @@ def test_a_stopped_run_goes_on_to_the_same_end(pairs: ArrayPairs, tmp_path: Path
 
         def image(self, i: int) -> np.ndarray:
             Breaks.reads += 1
-            if Breaks.reads > 48 + 48 + 20:  # statistics, the first epoch, and some of the second
+            if (
+                Breaks.reads > 48 + 48 + 48 + 20
+            ):  # statistics, the checkpoint's data, the first epoch, and some of the second
                 raise KeyboardInterrupt
             return super().image(i)
 
@@ -139,14 +142,14 @@ def test_a_long_epoch_is_not_lost_either(pairs: ArrayPairs, tmp_path: Path, monk
     monkeypatch.setattr("tools.train.mapping_training.KEEP_EVERY_S", 0.0)
     whole = train(TINY, pairs, machine=FP32, say=quiet)
     checkpoint, stops = tmp_path / "c.pt", [KeyboardInterrupt()]
-    save = mapping_training.save_checkpoint
+    keep = State.keep
 
-    def stopped(path: Path, recipe: Recipe, net: object, optimiser: object, step: int) -> None:
-        save(path, recipe, net, optimiser, step)
-        if step == 8 and stops:
+    def stopped(self: State, parts: Mapping[str, Part], **counts: float) -> None:
+        keep(self, parts, **counts)
+        if counts["step"] == 8 and stops:
             raise stops.pop()
 
-    monkeypatch.setattr(mapping_training, "save_checkpoint", stopped)
+    monkeypatch.setattr(State, "keep", stopped)
     with pytest.raises(KeyboardInterrupt):
         train(TINY, pairs, machine=FP32, checkpoint=checkpoint, say=quiet)
     said: list[str] = []
@@ -176,8 +179,20 @@ def test_a_checkpoint_that_is_not_this_run(pairs: ArrayPairs, tmp_path: Path):
     train(TINY, pairs, machine=FP32, checkpoint=checkpoint, say=quiet)
     with pytest.raises(BadArgumentError, match=r"c\.pt: .*other settings \(batch, seed\).*delete"):
         train(replace(TINY, seed=4, batch=16), pairs, machine=FP32, checkpoint=checkpoint, say=quiet)
+    darker = ArrayPairs(pairs.images // 2, pairs.controls)
+    fewer = SomePairs(pairs, np.arange(40))
+    start = MappingNetwork(TINY.net).state_dict()
+    for other, options, what in (
+        (darker, {}, "data"),
+        (fewer, {}, "data"),
+        (pairs, {"weights": np.ones_like(pairs.controls)}, "data"),
+        (pairs, {"start": start}, "start"),
+        (pairs, {"machine": Machine(precision="bf16")}, "precision"),
+    ):
+        with pytest.raises(BadArgumentError, match=rf"other settings \({what}\)"):
+            train(TINY, other, checkpoint=checkpoint, say=quiet, **{"machine": FP32, **options})
     checkpoint.write_bytes(checkpoint.read_bytes()[:500])
-    with pytest.raises(NotFoundError, match="not a checkpoint") as raised:
+    with pytest.raises(NotFoundError, match="nothing to go on from") as raised:
         train(TINY, pairs, machine=FP32, checkpoint=checkpoint, say=quiet)
     assert "\n" not in str(raised.value)
 

@@ -9,6 +9,7 @@ import torch
 from tests import published_files as files
 from tools.train import direct as training
 from tools.train import people_motions, slim_hourglass
+from tools.train.checkpoint import State
 from tools.train.people_motions import average_rest, mixtures
 from x2c_edge import packs
 from x2c_edge.backends.torch_backend import TorchBackend
@@ -111,7 +112,7 @@ def test_the_predictor_learns_and_a_stopped_run_goes_on(chain, student, bank, tm
     monkeypatch.setattr(training, "BATCH", 8)
     monkeypatch.setattr(training, "KEYPOINT_STEPS", 20)
     before = training._apart(training._student(student), taught, "cpu")
-    state = tmp_path / "predictor.state"
+    state = State(tmp_path / "predictor.state")
 
     class StoppedError(Exception):
         pass

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+import typer
 
 from tools.dataset import face_dataset as data
 from tools.dataset.robot_motion import code, head_angles, model_angles, robot_motion, row_rotation
 from tools.train import motion as training
 from tools.train import single_stage as base
+from x2c_edge import packs
 from x2c_edge.controls import NEUTRAL, SAFE_HIGH, SAFE_LOW
 from x2c_edge.nets import keypoints
 from x2c_edge.nets.face_motion import FaceMotionConfig
@@ -132,3 +136,40 @@ def test_the_summary_is_perfect_for_one_who_knows_the_labels(faces: data.FaceSet
     assert pictures.shape == (len(faces.images), training.SIZE, training.SIZE, 3)
     text = training.summary(_Oracle(faces), pictures, faces)
     assert text.startswith("mean r 1.000; yaw/pitch/roll [0. 0. 0.] deg")
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")  # no spread in 12 labels of neck and head
+def test_a_finished_training_is_kept_until_its_pack_is_written(
+    real_pack: str, face_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    """And the state is of one start and seed."""
+    out, work = tmp_path / "out", tmp_path / "work"
+
+    def go(seed: int) -> None:
+        training.main(out, real_pack, work, real_pack, 1, seed, 1, face_folder)
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(training, "write_with", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            go(1)
+    assert (work / "motion.state").is_file()
+    with pytest.raises(typer.Exit):
+        go(2)
+    assert "motion.state: of a run with other settings (seed)" in capsys.readouterr().err
+    with monkeypatch.context() as context:
+        context.setattr(base.Batches, "make", stopped)  # nothing is learnt again
+        go(1)
+    assert packs.open_pack(str(out)).trained_by.endswith("--steps 1 --seed 1")
+    assert not (work / "motion.state").exists()
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").touch()
+    out = tmp_path / "precious"
+    capsys.readouterr()
+    with pytest.raises(typer.Exit):
+        go(1)
+    said = capsys.readouterr()
+    assert "is no pack and would be lost" in said.err
+    assert "as it starts" not in said.out  # before hours of training, not after

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+import typer
 
 from tools.dataset import face_dataset as data
 from tools.train import single_stage as training
@@ -105,30 +105,34 @@ def test_the_learning_rate_rises_and_falls():
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")  # no spread in 12 labels of neck and head
-def test_the_whole_tool_writes_a_pack(faces: data.FaceSet, shared: Path, tmp_path: Path):
-    """Two steps on a set of 12 pictures in the real set's format."""
-    folder = tmp_path / "faces"
-    folder.mkdir()
-    names = json.loads((shared / "data" / "faces" / "blendshape_names.json").read_text())
-    (folder / "blendshape_names.json").write_text(json.dumps(names))
-    rng = np.random.default_rng(0)
-    n = len(faces.images)
-    mesh = np.zeros((n, 478, 3), np.float16)
-    mesh[:, data.IDS, :2] = faces.points
-    blend = rng.uniform(0, 1, (n, len(names))).astype(np.float16)
-    np.savez(
-        folder / "labels.npz", landmarks=mesh, blendshapes=blend, blendshapes_crop=blend,
-        pose=np.tile(np.eye(4, dtype=np.float32), (n, 1, 1)), ypr_crop=rng.normal(0, 9, (n, 3)),
-        clip_id=np.zeros(n, np.int16), identity_id=np.arange(n, dtype=np.int16),
-        source_id=np.zeros(n, np.int16), frame_id=np.arange(n, dtype=np.int32),
-    )  # fmt: skip
-    files = [cv2.imencode(".jpg", image)[1].ravel() for image in faces.images]
-    for split in ("train", "val", "test"):
-        np.savez(
-            folder / f"crops_{split}.npz", jpeg=np.concatenate(files),
-            offset=np.cumsum([0, *map(len, files)]), index=np.arange(n, dtype=np.int32),
-        )  # fmt: skip
-    training.main(tmp_path / "made", steps=2, seed=1, threads=1, every=1, folder=folder)
+def test_the_whole_tool_writes_a_pack(face_folder: Path, tmp_path: Path):
+    training.main(tmp_path / "made", steps=2, seed=1, threads=1, every=1, folder=face_folder)
     pack = packs.open_pack(str(tmp_path / "made"))
     assert pack.accuracy["split"] == "test"
     assert "--steps 2" in pack.trained_by
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_a_stopped_run_leaves_no_pack_and_goes_on(
+    face_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    """Stopped after its last step, on the way to the pack; with another seed it is another run."""
+    made, state = tmp_path / "made", tmp_path / "made.state"
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(training, "write_pack", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            training.main(made, steps=1, seed=1, threads=1, every=1, folder=face_folder)
+    assert not made.exists()
+    assert state.is_file()
+    with pytest.raises(typer.Exit):
+        training.main(made, steps=1, seed=2, threads=1, every=1, folder=face_folder)
+    assert "made.state: of a run with other settings (seed)" in capsys.readouterr().err
+    with monkeypatch.context() as context:
+        context.setattr(training.Batches, "make", stopped)  # nothing is learnt again
+        training.main(made, steps=1, seed=1, threads=1, every=1, folder=face_folder)
+    assert packs.open_pack(str(made)).accuracy["split"] == "test"
+    assert not state.exists()

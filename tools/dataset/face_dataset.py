@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x2c_edge import retarget
+from x2c_edge.errors import NotFoundError
 from x2c_edge.nets.landmarks import LANDMARK_IDS
-from x2c_edge.packs import NetInput
+from x2c_edge.packs import NetInput, sha256_of
 
 IDS = list(LANDMARK_IDS)
 MEAN, STD = 0.45, 0.25  # of the nets' input, every channel
@@ -50,11 +51,17 @@ class FaceSet:
 
 
 def load(split: str, folder: Path | None = None) -> FaceSet:
-    """Decode one split ("train", "val" or "test") into memory (about 110 kB a sample)."""
+    """Decode one split ("train", "val" or "test") into memory (about 110 kB a sample).
+
+    NotFoundError where the set is not.
+    """
     folder = folder or default_folder()
-    pack = np.load(folder / f"crops_{split}.npz")
-    labels = np.load(folder / "labels.npz")
-    names: list[str] = json.loads((folder / "blendshape_names.json").read_text())
+    try:
+        pack = np.load(folder / f"crops_{split}.npz")
+        labels = np.load(folder / "labels.npz")
+        names: list[str] = json.loads((folder / "blendshape_names.json").read_text())
+    except OSError as error:
+        raise _not_there(error) from None
     rows = pack["index"]
     jpeg, offset = pack["jpeg"], pack["offset"]
     images = [cv2.imdecode(jpeg[a:b], cv2.IMREAD_COLOR) for a, b in pairwise(offset)]
@@ -74,6 +81,20 @@ def load(split: str, folder: Path | None = None) -> FaceSet:
         clip_id=labels["clip_id"][rows],
         frame_id=labels["frame_id"][rows],
         names=names,
+    )
+
+
+def digest(folder: Path) -> str:
+    """Tells one set from another by its labels. NotFoundError where the set is not."""
+    try:
+        return sha256_of(folder / "labels.npz")[:12]
+    except OSError as error:
+        raise _not_there(error) from None
+
+
+def _not_there(error: OSError) -> NotFoundError:
+    return NotFoundError(
+        f"{error.filename}: {error.strerror}; give the folder of the real-face set with --folder"
     )
 
 

@@ -24,6 +24,7 @@ import typer
 from safetensors.torch import load_file, save
 from torch import nn
 
+from tools._errors import user_errors
 from tools.dataset import face_dataset as data
 from tools.dataset.make_dataset import Settings, make_dataset
 from tools.dataset.pair_dataset import PairDataset, Split
@@ -41,6 +42,7 @@ from tools.train.mapping_file import load_trained, save_trained
 from tools.train.mapping_pictures import ArrayPairs, in_memory, normalised
 from tools.train.mapping_recipe import Recipe
 from tools.train.mapping_training import Machine, Trained, predict, train
+from tools.train.pack_place import require_place
 from tools.train.transfer import made_pictures
 from tools.train.two_stage_pack import Nets, write_pack
 from x2c_edge import packs
@@ -103,17 +105,19 @@ def mapping_stage(
     """A mapping network, from its file if it is there; trained from the weights of ``start`` if given."""
     if not file.is_file():
         say(f"training {file.stem}")
+        checkpoint = file.with_suffix(".checkpoint")
         pairs = ArrayPairs(np.concatenate(pictures), np.concatenate(values).astype(np.float32))
         trained = train(
             recipe,
             pairs,
             machine=Machine(workers=1),
             looks=many_look_points(pairs.controls, PORTRAIT),
-            checkpoint=file.with_suffix(".checkpoint"),
+            checkpoint=checkpoint,
             start=start.net.state_dict() if start else None,
             say=say,
         )
         save_trained(file, trained)
+        checkpoint.unlink(missing_ok=True)
     return load_trained(file)
 
 
@@ -132,10 +136,17 @@ def main(
     folder: Path = typer.Option(data.default_folder(), help="the real-face set"),
 ) -> None:
     """Train what is missing and write the pack."""
+    with user_errors():
+        make(out, work, tracker, seed, threads, folder)
+
+
+def make(out: Path, work: Path, tracker: str, seed: int, threads: int, folder: Path) -> None:
+    """All stages; options as ``main``'s."""
     torch.set_num_threads(threads)
+    require_place(out)
     work.mkdir(parents=True, exist_ok=True)
     wide = work / "single_stage"  # M starts from it, and it teaches the one in the pack
-    if not wide.is_dir():
+    if not wide.is_dir() or train_single_stage.state_of(wide).is_file():
         say("training single_stage")
         train_single_stage.main(wide, WIDE_STEPS, seed, threads, 1000, folder)
     if not tracker:
@@ -152,6 +163,7 @@ def main(
         train_motion.untrained(seen_by, 52),
         lambda: train_motion.train(MOTION_STEPS, seed, folder, start=seen_by, state=work / "motion.state"),
     )
+    (work / "motion.state").unlink(missing_ok=True)
     assert isinstance(trainee, train_motion.Trainee)
     motion = train_motion.as_published(trainee)
     stitching = kept(
@@ -170,7 +182,7 @@ def main(
     played, held_out = ((side.images, side.controls) for side in sides)
     pictures = [neck.pictures, played[0], pairs.pictures]
     values = [neck.values, played[1], pairs.values]
-    reader = mapping_stage(work / "mapping_rendered.json", MAPPING, pictures, values)
+    reader = mapping_stage(work / "mapping_rendered.json", replace(MAPPING, seed=seed), pictures, values)
     posed = read_error(reader, neck_check.pictures, neck_check.values)
     say(f"mapping, MAE: poses {posed:.4f}, held-out animations {read_error(reader, *held_out):.4f}")
     humans = cached(work / "people.npz", lambda: people(data.load("train", folder), PEOPLE_PAIRS, size, seed))
@@ -201,7 +213,7 @@ def main(
     say(f"mapping on made pictures, before: MAE {read_error(reader, made_strangers, strangers.values):.4f}")
     final = mapping_stage(
         work / "mapping.json",
-        MAPPING_FINAL,
+        replace(MAPPING_FINAL, seed=seed),
         [*pictures, humans.pictures, made],
         [*values, humans.values, likely.values],
         reader,

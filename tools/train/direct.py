@@ -30,9 +30,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from tools._errors import user_errors
 from tools.dataset import face_dataset as data
-from tools.train.checkpoint import keep, restored, say
+from tools.train.checkpoint import Part, State, say
 from tools.train.one_net import write_with
+from tools.train.pack_place import require_place
 from tools.train.people_motions import PeopleMotions, Row, engine, kept_shards
 from tools.train.single_stage import average_into
 from tools.train.slim_hourglass import slim_hourglass
@@ -69,29 +71,31 @@ def main(
     folder: Path = typer.Option(data.default_folder(), help="the real-face set"),
 ) -> None:
     """All stages; prints the difference from the whole chain on people whom it has not seen."""
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    opened = packs.open_pack(pack)
-    people = PeopleMotions.of(opened, work, lessons, seed, threads, folder, SPLITS)
-    chain, motions, work = people.chain, people.heads, people.work
-    student = work / "student"
-    if not (student / packs.MANIFEST).is_file():
-        say("fitting the thinner dense motion network")
-        net = thinner(opened, chain, motions["train"], np.random.default_rng(seed))
-        write(student, opened, net, "untrained")
-    pupil = packs.open_pack(str(student.resolve()))
-    seeing = DirectPipeline(pupil, engine(pupil, threads))
-    seeing.refer_to(people.rest)
-    taught = Lessons.made(work / "train", chain, seeing, people.learnt)
-    check = Lessons.made(work / "val", chain, seeing, motions["val"])
-    net = trained(pupil, taught, check, epochs, seed, work / f"predictor-{epochs}.state", device)
-    command = f"python -m tools.train.direct --lessons {lessons} --epochs {epochs} --seed {seed}"
-    made = write(out, opened, net, command)
-    gear = DirectPipeline(made, engine(made, threads))
-    gear.refer_to(people.rest)
-    figures = difference(chain, gear, motions["test"])
-    packs.write_manifest(replace(made, accuracy={**made.accuracy, STATED["direct"]: figures}))
-    say(f"from two-stage on {len(motions['test'])} crops of other people: {figures}")
+    with user_errors():
+        torch.set_num_threads(threads)
+        torch.manual_seed(seed)
+        require_place(out)
+        opened = packs.open_pack(pack)
+        people = PeopleMotions.of(opened, work, lessons, seed, threads, folder, SPLITS)
+        chain, motions, work = people.chain, people.heads, people.work
+        student = work / "student"
+        if not (student / packs.MANIFEST).is_file():
+            say("fitting the thinner dense motion network")
+            net = thinner(opened, chain, motions["train"], np.random.default_rng(seed))
+            write(student, opened, net, "untrained")
+        pupil = packs.open_pack(str(student.resolve()))
+        seeing = DirectPipeline(pupil, engine(pupil, threads))
+        seeing.refer_to(people.rest)
+        taught = Lessons.made(work / "train", chain, seeing, people.learnt)
+        check = Lessons.made(work / "val", chain, seeing, motions["val"])
+        net = trained(pupil, taught, check, epochs, seed, State(work / f"predictor-{epochs}.state"), device)
+        command = f"python -m tools.train.direct --lessons {lessons} --epochs {epochs} --seed {seed}"
+        made = write(out, opened, net, command)
+        gear = DirectPipeline(made, engine(made, threads))
+        gear.refer_to(people.rest)
+        figures = difference(chain, gear, motions["test"])
+        packs.write_manifest(replace(made, accuracy={**made.accuracy, STATED["direct"]: figures}))
+        say(f"from two-stage on {len(motions['test'])} crops of other people: {figures}")
 
 
 SPLITS = ("train", "val", "test")
@@ -163,14 +167,14 @@ def _lesson(chain: TwoStagePipeline, seeing: DirectPipeline, heads: Row) -> dict
 
 
 def trained(
-    pupil: packs.Pack, taught: Lessons, check: Lessons, epochs: int, seed: int, state: Path, device: str
+    pupil: packs.Pack, taught: Lessons, check: Lessons, epochs: int, seed: int, state: State, device: str
 ) -> DirectNetwork:
     """The pupil's net with the moving average of the predictor's weights; its dense motion stays as it is."""
     net, average = _student(pupil).to(device), _student(pupil).to(device)
     learning = predictor(net)
     optimiser = torch.optim.AdamW(learning.parameters(), lr=PEAK_LR, weight_decay=WEIGHT_DECAY)
-    parts = {"net": net, "average": average, "optimiser": optimiser}
-    first = int(restored(state, parts).get("step", 0))
+    parts: dict[str, Part] = {"net": net, "average": average, "optimiser": optimiser}
+    first = int(state.restored(parts).get("step", 0))
     if first == 0:
         say(f"{learn_keypoints(net, taught, seed):.4f} on its lessons with the keypoints alone")
         average.load_state_dict(net.state_dict())
@@ -191,7 +195,7 @@ def trained(
         running += (loss.item() - running) / min(step - first, 50)
         if step % 200 == 0 or step == steps:
             left = (time.monotonic() - begun) / (step - first) * (steps - step) / 60
-            keep(state, parts, step=step)
+            state.keep(parts, step=step)
             apart = _apart(average, check, device)
             say(f"step {step}/{steps} loss {running:.4f}, {apart:.4f} on other people, {left:.0f} min left")
     return average.cpu().eval()

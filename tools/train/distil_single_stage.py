@@ -21,10 +21,12 @@ import torch
 import typer
 from torch import Tensor, nn
 
+from tools._errors import user_errors
 from tools.dataset import face_dataset as data
 from tools.evaluate.single_stage import load_net
 from tools.evaluate.single_stage_report import evaluate, write_pack
-from tools.train.checkpoint import Part, keep, restored
+from tools.train.checkpoint import Part, State
+from tools.train.pack_place import require_place
 from tools.train.single_stage import EMA, Batches, average_into, learning_rate
 from tools.train.slim_single_stage import slimmed
 from tools.train.training_step import laid_out
@@ -163,11 +165,11 @@ class Run:
     def _parts(self) -> dict[str, Part]:
         return {"net": self.net, "average": self.average, "optimiser": self.optimiser}
 
-    def save(self, file: Path) -> None:
-        keep(file, self._parts, step=self.step, seconds=self.seconds)
+    def save(self, state: State) -> None:
+        state.keep(self._parts, step=self.step, seconds=self.seconds)
 
-    def load(self, file: Path) -> None:
-        counts = restored(file, self._parts)
+    def load(self, state: State) -> None:
+        counts = state.restored(self._parts)
         self.step, self.seconds = int(counts["step"]), counts["seconds"]
 
 
@@ -211,28 +213,35 @@ def main(
     folder: Path = typer.Option(data.default_folder(), help="the real-face set"),
 ) -> None:
     """Slim, train, report on the val split as it goes, and write the pack at the end."""
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    big = load_net(packs.open_pack(teacher))
-    config = replace(big.config, **LEAN)
-    train, val, test = (data.load(split, folder) for split in ("train", "val", "test"))
-    state = work / "state.pt"
-    if state.exists():
-        run = Run.of(SingleStage(config))
-        run.load(state)
-    else:
-        examples = Batches(train, config.input_size, seed + 1, negatives=0.0)
-        run = Run.of(slimmed(big, config, torch.cat([examples.make()["x"] for _ in range(EXAMPLES)])))
-        print(f"slimmed: {evaluate(run.net, val).summary()}", flush=True)
-    limit = "" if minutes == math.inf else f" --minutes {minutes:g}"
-    command = f"python -m tools.train.distil_single_stage --steps {steps} --seed {seed}{limit}"
-    samples = Batches(train, config.input_size, seed + 1000 * run.step)
-    for step in descend(run, big, samples, Loss(train), steps, minutes):
-        if step % 100 == 0:
-            run.save(state)
-        if step % every == 0:
-            print(evaluate(run.average, val).summary(), flush=True)
-    write_pack(out, run.average, command, evaluate(run.average, test))
+    with user_errors():
+        torch.set_num_threads(threads)
+        torch.manual_seed(seed)
+        require_place(out, alone="single_stage")
+        taught_by = packs.open_pack(teacher)
+        big = load_net(taught_by)
+        config = replace(big.config, **LEAN)
+        train, val, test = (data.load(split, folder) for split in ("train", "val", "test"))
+        state = State(
+            work / "state.pt",
+            {"teacher": taught_by.nets["single_stage"].sha256, "seed": seed, "folder": data.digest(folder)},
+        )
+        if state.file.exists():
+            run = Run.of(SingleStage(config))
+            run.load(state)
+        else:
+            examples = Batches(train, config.input_size, seed + 1, negatives=0.0)
+            run = Run.of(slimmed(big, config, torch.cat([examples.make()["x"] for _ in range(EXAMPLES)])))
+            print(f"slimmed: {evaluate(run.net, val).summary()}", flush=True)
+        limit = "" if minutes == math.inf else f" --minutes {minutes:g}"
+        command = f"python -m tools.train.distil_single_stage --steps {steps} --seed {seed}{limit}"
+        samples = Batches(train, config.input_size, seed + 1000 * run.step)
+        for step in descend(run, big, samples, Loss(train), steps, minutes):
+            if step % 100 == 0:
+                run.save(state)
+            if step % every == 0:
+                print(evaluate(run.average, val).summary(), flush=True)
+        write_pack(out, run.average, command, evaluate(run.average, test))
+        state.remove()
 
 
 if __name__ == "__main__":

@@ -31,9 +31,10 @@ from tools._errors import user_errors
 from tools.dataset import face_dataset as data
 from tools.dataset.robot_pairs import pictures_of
 from tools.evaluate.tables import load_mapping
-from tools.train.checkpoint import Part, keep, kept_array, restored, say
+from tools.train.checkpoint import Part, State, kept_array, say
 from tools.train.default_pack import watcher
 from tools.train.one_net import write_with
+from tools.train.pack_place import require_place
 from tools.train.people_motions import PeopleMotions, Row, Values, kept_shards, lost_of, most
 from tools.train.single_stage import average_into
 from tools.train.training_step import laid_out, mixed_precision
@@ -66,6 +67,7 @@ def main(
     """All stages; prints what the mapping network reads of people whom nobody has learnt from."""
     with user_errors():
         torch.set_num_threads(threads)
+        require_place(out)
         opened = packs.open_pack(pack)
         loaded = load_mapping(None, pack)
         assert loaded is not None
@@ -91,7 +93,7 @@ def main(
             check,
             spread,
             Course(steps, lr, seed),
-            people.work / f"generator-{steps}-{lr:g}.state",
+            State(people.work / f"generator-{steps}-{lr:g}.state"),
         )
         options = f"--motions {motions} --steps {steps} --lr {lr:g} --seed {seed}"
         write_with(
@@ -144,14 +146,14 @@ def _maps(chain: TwoStagePipeline, row: Row) -> dict[str, NDArray[np.floating]]:
 
 def trained(
     start: Generator, reads: Reads, taught: Lessons, check: Lessons, spread: Values, course: Course,
-    state: Path,
+    state: State,
 ) -> Generator:  # fmt: skip
     """The moving average of G's weights. spread: (30,), the units of what is read."""
     net = laid_out(copy.deepcopy(start).requires_grad_(True).train())
     average = copy.deepcopy(net)
     optimiser = torch.optim.AdamW(net.parameters(), lr=course.peak, weight_decay=0.01, betas=(0.9, 0.99))
     parts: dict[str, Part] = {"net": net, "average": average, "optimiser": optimiser}
-    first = int(restored(state, parts).get("step", 0))
+    first = int(state.restored(parts).get("step", 0))
     rng, unit = np.random.default_rng([course.seed, first]), torch.from_numpy(spread).float()
     weight, face = picture_weight(taught.pictures), Parts()
     steps = course.steps
@@ -174,7 +176,7 @@ def trained(
         average_into(average, net, min(EMA, step / (step + 20)))
         running += (np.array([drawn.item(), said.item()]) - running) / min(step - first, 50)
         if step % SAY_EVERY == 0 or step == steps:
-            keep(state, parts, step=step)
+            state.keep(parts, step=step)
             left = (time.monotonic() - begun) / (step - first) * (steps - step) / 60
             say(f"step {step}/{steps} picture {running[0]:.4f} read {running[1]:.4f}, {left:.0f} min left")
         if step % (4 * SAY_EVERY) == 0 or step == steps:

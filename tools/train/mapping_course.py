@@ -87,10 +87,10 @@ def main(
         weights = np.ones_like(pairs.controls)
         weights[-motions:] = loudness(pairs.controls, people_seen.meant(people_seen.heads["train"]))
         twice = np.concatenate([np.arange(len(pairs)), np.arange(len(pairs))[-motions:]])
-        # Another pack, seed or number of motions has another folder; a course that is over has no file.
+        # Another pack, seed, set or number of motions has another folder; a course that is over has no file.
         kept = people_seen.work / f"mapping-{animations}-{epochs}-{lr:g}.checkpoint"
         trained = train(
-            replace(MAPPING_FINAL, epochs=epochs, learning_rate=lr),
+            replace(MAPPING_FINAL, epochs=epochs, learning_rate=lr, seed=seed),
             SomePairs(pairs, twice),
             machine=Machine(workers=1),
             looks=many_look_points(pairs.controls, PORTRAIT)[twice],

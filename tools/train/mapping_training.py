@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F  # noqa: N812
 
-from tools.train.mapping_checkpoint import resume, save_checkpoint
+from tools.train.checkpoint import State
+from tools.train.mapping_checkpoint import options_of
 from tools.train.mapping_pictures import Pairs, augmented, from_bytes, normalised, resized, statistics
 from tools.train.mapping_recipe import Recipe
 from tools.train.torchvision_weights import TRUNK
@@ -103,11 +104,12 @@ def train(
     renderer's, the generator's own): their features are drawn together (cosine term) and both are read.
     looks: (N, 5, 2), where in the pictures a trunk that looks twice has to look (``look_points``).
     weights: (N, 30), how much louder than others an error counts; none given: all alike.
-    checkpoint: written after every epoch and every few minutes; one of the same recipe is gone on from.
+    checkpoint: written after every epoch and every few minutes; one of the same recipe, data, start and
+    machine (processes, precision) is gone on from; whoever has written the result removes it.
     start: weights to begin with, of the whole net or of its feature extractor alone. BadArgumentError for
     fewer pairs than a batch, a batch that the processes cannot share, twins, looks or weights that are not as
-    many, a trunk that looks twice and is not told where, or a checkpoint of another
-    recipe; UserError when the loss is no number any more.
+    many, a trunk that looks twice and is not told where, or a checkpoint of another run; NotFoundError for
+    one that is none or cannot be written; UserError when the loss is no number any more.
     """
     machine = machine or Machine()
     steps_per_epoch = _steps_per_epoch(recipe, pairs, twins, machine)
@@ -124,7 +126,12 @@ def train(
     net = laid_out(_new_net(recipe, pairs, spread, start).to(machine.device))
     layout = layout_of(net)
     optimiser = torch.optim.AdamW(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
-    first = resume(checkpoint, recipe, machine.device, net, optimiser) if checkpoint else 0
+    parts = {"net": net, "optimiser": optimiser}
+    state, first = None, 0
+    if checkpoint:
+        options = options_of(recipe, pairs, twins, looks, weights, start, machine.world, machine.bf16)
+        state = State(checkpoint, options)
+        first = int(state.restored(parts).get("step", 0))
     _agree_on(first, machine)
     if first and machine.rank == 0:
         say(f"going on from step {first} of {steps} in {checkpoint}")
@@ -164,9 +171,9 @@ def train(
                     f"step {step}/{steps}  loss {loss.item():.5f}  {rate * recipe.batch:.0f} pictures/s  "
                     f"{left / 60:.1f} min left"
                 )
-            if checkpoint and (step % steps_per_epoch == 0 or time.monotonic() - kept > KEEP_EVERY_S):
+            if state and (step % steps_per_epoch == 0 or time.monotonic() - kept > KEEP_EVERY_S):
                 kept = time.monotonic()
-                save_checkpoint(checkpoint, recipe, net, optimiser, step)
+                state.keep(parts, step=step)
     net = net.cpu().eval().requires_grad_(False)
     spread.put_back(net)
     return Trained(net, picture, recipe.to_json())

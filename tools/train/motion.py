@@ -22,6 +22,7 @@ import typer
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tools._errors import user_errors
 from tools.dataset import face_dataset as data
 from tools.dataset.robot_motion import (
     FACE,
@@ -36,8 +37,10 @@ from tools.dataset.robot_motion import (
 from tools.evaluate.single_stage import load_net
 from tools.evaluate.single_stage_report import EXPRESSIBLE
 from tools.train import single_stage as base
+from tools.train.checkpoint import State, digest_of
 from tools.train.mapping_pictures import from_bytes, normalised
 from tools.train.one_net import write_with
+from tools.train.pack_place import require_place
 from tools.train.training_step import laid_out, mixed_precision
 from x2c_edge import packs
 from x2c_edge.controls import NAMES, NEUTRAL
@@ -203,7 +206,7 @@ def train(
 ) -> Trainee:
     """The averaged weights after ``steps`` of 64 crops, from those of a single-stage net.
 
-    state: where a run that is stopped goes on from.
+    state: the file that a run which is stopped goes on from; whoever has written the result removes it.
     """
     torch.manual_seed(seed)
     train_set, val = data.load("train", folder), data.load("val", folder)
@@ -221,7 +224,10 @@ def train(
             out = trainee(batch["x"])
         return targets.loss(out, batch)
 
-    for step in base.descend(trainee, average, samples, loss, steps, peak=LR, state=state):
+    options = {"steps": steps, "seed": seed, "folder": data.digest(folder)}
+    options["start"] = digest_of(start.state_dict().values())
+    kept = State(state, options) if state else None
+    for step in base.descend(trainee, average, samples, loss, steps, peak=LR, state=kept):
         if step % every == 0 or step == steps:
             print(summary(average, pictures, val), flush=True)
     return average.eval()
@@ -240,14 +246,17 @@ def main(
     folder: Path = typer.Option(data.default_folder(), help="the real-face set"),
 ) -> None:
     """Train and write. A run that was stopped goes on when the same command is given again."""
-    torch.set_num_threads(threads)
-    opened = packs.open_pack(pack)
-    trainee = train(steps, seed, folder, start=load_net(packs.open_pack(start)), state=work / "motion.state")
-    command = f"python -m tools.train.motion --steps {steps} --seed {seed}"
-    net, crop = as_published(trainee), {"crop_scale": CROP_SCALE, "crop_shift": CROP_SHIFT}
-    write_with(
-        out, opened, "motion", "face_motion", net, command, picture=data.face_input(SIZE), options=crop
-    )
+    with user_errors():
+        torch.set_num_threads(threads)
+        require_place(out)
+        opened, state = packs.open_pack(pack), work / "motion.state"
+        trainee = train(steps, seed, folder, start=load_net(packs.open_pack(start)), state=state)
+        command = f"python -m tools.train.motion --steps {steps} --seed {seed}"
+        net, crop = as_published(trainee), {"crop_scale": CROP_SCALE, "crop_shift": CROP_SHIFT}
+        write_with(
+            out, opened, "motion", "face_motion", net, command, picture=data.face_input(SIZE), options=crop
+        )
+        state.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,12 @@ import torch
 import typer
 from numpy.typing import NDArray
 
+from tools._errors import user_errors
 from tools.dataset import face_dataset as data
 from tools.dataset.robot_motion import FACE, code, code_of, robot_motion
 from tools.evaluate.two_stage_report import measured
 from tools.train.one_net import write_with
+from tools.train.pack_place import require_place
 from x2c_edge import packs
 from x2c_edge.backends.open import open_backend
 from x2c_edge.controls import N_CONTROLS, NAMES, NEUTRAL, TWIN, mirrored
@@ -113,25 +115,34 @@ def main(
     folder: Path = typer.Option(data.default_folder(), help="the real-face set"),
 ) -> None:
     """Turn M to the mirror if it is not, measure the gains on the training people, write both."""
-    opened = packs.open_pack(pack)
-    spec = opened.nets["motion"]
-    if not spec.hears_tracker:
-        raise NotFoundError(f"{spec.file}: is no motion extractor that hears the tracker; train it first")
-    net = engine_nets.opened(spec.arch, spec.config, spec.file)
-    assert isinstance(net, FaceMotion)
-    net = net if net.config.mirrored else in_the_mirror(net)
-    command = "python -m tools.train.motion_heads"
+    with user_errors():
+        require_place(out)
+        opened = packs.open_pack(pack)
+        spec = opened.nets["motion"]
+        if not spec.hears_tracker:
+            raise NotFoundError(f"{spec.file}: is no motion extractor that hears the tracker; train it first")
+        net = engine_nets.opened(spec.arch, spec.config, spec.file)
+        assert isinstance(net, FaceMotion)
+        net = net if net.config.mirrored else in_the_mirror(net)
+        command = "python -m tools.train.motion_heads"
 
-    def written(made: FaceMotion) -> packs.Pack:
-        return write_with(
-            out, opened, "motion", "face_motion", made, command, picture=spec.picture, options=spec.options
-        )
+        def written(made: FaceMotion) -> packs.Pack:
+            return write_with(
+                out,
+                opened,
+                "motion",
+                "face_motion",
+                made,
+                command,
+                picture=spec.picture,
+                options=spec.options,
+            )
 
-    train = data.load("train", folder)
-    gain = gains(said_by(written(net), train, threads), code(data.label_controls(train)))
-    written(louder(net, gain))
-    names = {name: round(float(g), 2) for name, g in zip(NAMES, gain, strict=True) if g > 1.02}
-    print(f"louder: {names}")
+        train = data.load("train", folder)
+        gain = gains(said_by(written(net), train, threads), code(data.label_controls(train)))
+        written(louder(net, gain))
+        names = {name: round(float(g), 2) for name, g in zip(NAMES, gain, strict=True) if g > 1.02}
+        print(f"louder: {names}")
 
 
 if __name__ == "__main__":

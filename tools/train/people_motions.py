@@ -57,8 +57,8 @@ class PeopleMotions:
         pack: packs.Pack, work: Path, count: int, seed: int, threads: int, faces: Path, splits: Iterable[str]
     ) -> PeopleMotions:
         """Of the real-face set in the folder ``faces``; the heads are kept in a folder in ``work`` for this
-        pack, count and seed."""
-        work = work / f"{pack.digest[:12]}-{count}-{seed}"
+        pack, count, seed and set."""
+        work = work / f"{pack.digest[:12]}-{count}-{seed}-{data.digest(faces)}"
         work.mkdir(parents=True, exist_ok=True)
         chain = TwoStagePipeline(pack, engine(pack, threads))
         heads = {

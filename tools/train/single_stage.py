@@ -22,10 +22,12 @@ import torch
 import typer
 from torch import Tensor, nn
 
+from tools._errors import user_errors
 from tools.dataset import face_dataset as data
 from tools.dataset.face_dataset import MEAN, STD
 from tools.evaluate.single_stage_report import evaluate, write_pack
-from tools.train.checkpoint import keep, restored
+from tools.train.checkpoint import Part, State
+from tools.train.pack_place import require_place
 from tools.train.training_step import laid_out, mixed_precision
 from x2c_edge.nets.landmarks import mirror_order
 from x2c_edge.nets.single_stage import SingleStage, SingleStageConfig
@@ -185,18 +187,18 @@ def descend(
     *,
     beside: nn.Module | None = None,
     peak: float = PEAK_LR,
-    state: Path | None = None,
+    state: State | None = None,
 ) -> Iterator[int]:
     """Optimiser steps by the recipe above; gives each step's number after it.
 
     average: takes the moving average of the net's weights. beside: a head that learns, too, and is not kept.
-    state: a file that the run is written to every 100 steps, and goes on from if it is there; it is removed
-    at the end.
+    state: where the run is written every 100 steps and at its end, and goes on from if it is there; whoever
+    has written the result removes it.
     """
     learning = nn.ModuleDict({"net": net} | ({"beside": beside} if beside else {}))
     optimiser = torch.optim.AdamW(learning.parameters(), lr=peak, weight_decay=WEIGHT_DECAY)
-    parts = {"learning": learning, "average": average, "optimiser": optimiser}
-    first = int(restored(state, parts).get("step", 0))
+    parts: dict[str, Part] = {"learning": learning, "average": average, "optimiser": optimiser}
+    first = int(state.restored(parts).get("step", 0)) if state else 0
     samples.go_on_from(first)
     batches = iter(torch.utils.data.DataLoader(samples, batch_size=None, num_workers=1, prefetch_factor=4))
     start, running = time.monotonic(), 0.0
@@ -217,11 +219,9 @@ def descend(
                 f"step {step}/{steps} loss {running:.3f} {BATCH / seconds:.0f} crops/s, {left:.0f} min left",
                 flush=True,
             )
-            if state is not None:
-                keep(state, parts, step=step)
+        if state and (step % 100 == 0 or step == steps):
+            state.keep(parts, step=step)
         yield step
-    if state is not None:
-        state.unlink(missing_ok=True)
 
 
 def average_into(average: nn.Module, net: nn.Module, keep: float) -> None:
@@ -239,40 +239,40 @@ def main(
     steps: int = typer.Option(12000, help="optimiser steps of 64 crops"),
     seed: int = 1,
     threads: int = typer.Option(1, help="CPU threads"),
-    every: int = typer.Option(1000, help="steps between validation reports (and check-points)"),
+    every: int = typer.Option(1000, help="steps between validation reports"),
     folder: Path = typer.Option(data.default_folder(), help="the real-face set"),
 ) -> None:
     """Train, report on the val split as it goes, and write the pack. A run that was stopped goes on."""
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    config = SingleStageConfig(landmarks=len(data.IDS))
-    train, val, test = (data.load(split, folder) for split in ("train", "val", "test"))
-    net = laid_out(SingleStage(config))
-    blend_head = nn.Linear(config.hidden, train.blendshapes.shape[1])
-    average = copy.deepcopy(net)
-    samples, loss_of = Batches(train, config.input_size, seed), Loss(train)
+    with user_errors():
+        torch.set_num_threads(threads)
+        torch.manual_seed(seed)
+        require_place(out, alone="single_stage")
+        config = SingleStageConfig(landmarks=len(data.IDS))
+        train, val, test = (data.load(split, folder) for split in ("train", "val", "test"))
+        net = laid_out(SingleStage(config))
+        blend_head = nn.Linear(config.hidden, train.blendshapes.shape[1])
+        average = copy.deepcopy(net)
+        samples, loss_of = Batches(train, config.input_size, seed), Loss(train)
 
-    def loss(batch: dict[str, Tensor]) -> Tensor:
-        with mixed_precision():
-            face, features = net.embed(batch["x"])
-            blend = blend_head(features)
-            row = net.read(face, features)
-        return loss_of(row, blend.float(), batch)
+        def loss(batch: dict[str, Tensor]) -> Tensor:
+            with mixed_precision():
+                face, features = net.embed(batch["x"])
+                blend = blend_head(features)
+                row = net.read(face, features)
+            return loss_of(row, blend.float(), batch)
 
-    state = out.with_name(out.name + ".state")
-    for step in descend(net, average, samples, loss, steps, beside=blend_head, state=state):
-        if step % every == 0 or step == steps:
-            report = evaluate(average, val)
-            print(report.summary(), flush=True)
-            write_pack(
-                out, average, f"python -m tools.train.single_stage --steps {steps} --seed {seed}", report
-            )
-    write_pack(
-        out,
-        average,
-        f"python -m tools.train.single_stage --steps {steps} --seed {seed}",
-        evaluate(average, test),
-    )
+        state = State(state_of(out), {"steps": steps, "seed": seed, "folder": data.digest(folder)})
+        for step in descend(net, average, samples, loss, steps, beside=blend_head, state=state):
+            if step % every == 0 or step == steps:
+                print(evaluate(average, val).summary(), flush=True)
+        command = f"python -m tools.train.single_stage --steps {steps} --seed {seed}"
+        write_pack(out, average, command, evaluate(average, test))
+        state.remove()
+
+
+def state_of(out: Path) -> Path:
+    """Where a run that will write ``out`` is; there as long as it has not."""
+    return out.with_name(out.name + ".state")
 
 
 if __name__ == "__main__":
