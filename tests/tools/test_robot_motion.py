@@ -104,6 +104,16 @@ def test_a_shut_eye_stays_shut_for_a_person_with_narrow_eyes():
     assert (NEUTRAL[lids] + code[lids] <= 0).all()
 
 
+def test_both_sides_and_the_middle_of_a_face_move_as_far():
+    """In what is trained on; and the two sides of a pair mostly together."""
+    controls, _ = rm.sample(np.random.default_rng(0), 20_000)
+    sides = [INDEX[f"Brow {part} {side}"] for part in ("Inner", "Outer") for side in ("Left", "Right")]
+    middle = [INDEX["Gaze Target Phi"], INDEX["Gaze Target Theta"]]
+    width = (controls - NEUTRAL).std(0) / (rm.USED_HIGH - rm.USED_LOW)
+    np.testing.assert_allclose(width[sides + middle], width[sides].mean(), rtol=0.05)
+    assert 0.6 < np.corrcoef(controls[:, sides[0]], controls[:, sides[1]])[0, 1] < 0.9
+
+
 def test_poses_to_train_on_are_the_seed_s_and_reach_beyond_what_the_robot_can_do():
     controls, angles = rm.sample(np.random.default_rng(3), 500)
     again, _ = rm.sample(np.random.default_rng(3), 500)

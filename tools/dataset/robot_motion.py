@@ -199,7 +199,7 @@ def sample(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
     spread = (USED_HIGH - USED_LOW) * 0.5
     strength = rng.choice([0.35, 0.7, 1.1], (count, 1), p=[0.3, 0.4, 0.3])
     own = rng.standard_normal((count, N_CONTROLS))
-    common = own[:, _SIDE]  # what the other side of a pair does as well
+    common = rng.standard_normal((count, N_CONTROLS))[:, _SIDE]  # what both sides of a pair do
     together = np.sqrt(rng.beta(3, 1, (count, 1)))
     values = together * common + np.sqrt(1 - together**2) * own
     for group in _GROUPS:
