@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,7 +23,14 @@ from tools.dataset import pair_shards
 from tools.dataset.compose_animations import compose, poses
 from tools.dataset.exclusions import broken_rules
 from tools.dataset.long_animations import LONGEST_S, SHORTEST_S
-from tools.dataset.make_dataset import SAME_ABOVE, SSIM_SIDE, Settings, make_dataset, make_shard
+from tools.dataset.make_dataset import (
+    SAME_ABOVE,
+    SSIM_SIDE,
+    Settings,
+    _sources,
+    make_dataset,
+    make_shard,
+)
 from tools.dataset.pair_dataset import PairDataset
 from x2c_edge.controls import HIGH, LOW, indices
 from x2c_edge.errors import BadArgumentError, FaultError, NotFoundError
@@ -317,3 +325,13 @@ def test_a_cluster_makes_the_same_bytes(long_set, tmp_path):
         head.terminate()  # it ends what it has started, which takes a while on a busy machine
         head.wait(120)
     assert contents(tmp_path / "ray") == contents(long_set)
+
+
+def test_a_set_knows_all_that_decides_what_is_drawn():
+    """The rules that poses are brought within, and what the rasteriser includes."""
+    sources = _sources()
+    for name in ("safety/lip_limits.py", "safety/eyelids.py", "controls.py", "robot/deform.py"):
+        assert ROOT / "x2c_edge" / name in sources
+    for source in [path for path in sources if path.parent.name == "cpu"]:
+        for name in re.findall(r'#include "(.*raster.*)"', source.read_text()):
+            assert (source.parent / name).resolve() in sources, name

@@ -307,18 +307,29 @@ def _begin(settings: Settings, out: Path) -> dict[str, Any]:
     return fresh
 
 
+def _sources() -> list[Path]:
+    """The files that decide what is drawn."""
+    robot, safety = ROOT / "x2c_edge" / "robot", ROOT / "x2c_edge" / "safety"
+    return sorted(
+        [
+            *robot.glob("*.py"),
+            *robot.glob("animations/*.txt"),
+            ROOT / "x2c_edge" / "controls.py",
+            safety / "eyelids.py",
+            safety / "lip_limits.py",
+            Path(__file__),
+            *map(Path(__file__).with_name, ("compose_animations.py", "long_animations.py", "exclusions.py")),
+            *(ROOT / "csrc" / "cpu").glob("raster*"),
+            ROOT / "csrc" / "core" / "raster.h",
+        ]
+    )
+
+
 @lru_cache(maxsize=1)
 def _generator() -> str:
-    """Checksum of the sources that decide what is drawn, so that no set is made by two versions of them."""
-    robot = ROOT / "x2c_edge" / "robot"
-    sources = [*robot.glob("*.py"), *robot.glob("animations/*.txt"), ROOT / "x2c_edge" / "controls.py"]
-    sources += [
-        Path(__file__),
-        *map(Path(__file__).with_name, ("compose_animations.py", "long_animations.py", "exclusions.py")),
-        *(ROOT / "csrc" / "cpu").glob("raster*"),
-    ]
+    """Checksum of the sources, so that no set is made by two versions of them."""
     digest = hashlib.sha256()
-    for path in sorted(sources):
+    for path in _sources():
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
