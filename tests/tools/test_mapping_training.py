@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from tests.patience import patient
 from tools.train import mapping as train_mapping
+from tools.train import mapping_training
 from tools.train.checkpoint import Part, State
 from tools.train.mapping_file import load_trained, save_trained
 from tools.train.mapping_pictures import (
@@ -34,6 +35,7 @@ from tools.train.mapping_recipe import Recipe, trunk_name, trunk_of
 from tools.train.mapping_training import Machine, predict, train
 from x2c_edge.controls import HIGH, LOW, N_CONTROLS, NEUTRAL, to_robot
 from x2c_edge.errors import BadArgumentError, NotFoundError, UserError
+from x2c_edge.nets.look_trunk import LookTwiceConfig
 from x2c_edge.nets.mapping import PUBLISHED_TRUNKS, MappingConfig, MappingNetwork
 from x2c_edge.packs import NetInput
 
@@ -296,15 +298,44 @@ def test_pictures_are_prepared_as_the_net_expects(pairs: ArrayPairs):
 
 def test_augmentation_depends_on_its_seed_and_stays_modest():
     x = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.2
-    first, same, other = (augmented(x, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    first, same, other = (augmented(x, torch.Generator().manual_seed(s))[0] for s in (1, 1, 2))
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
     assert first.shape == x.shape
     assert first.min() >= 0
     assert first.max() <= 1
-    flat = augmented(torch.full((64, 3, 32, 32), 0.5), torch.Generator().manual_seed(0)).mean((1, 2, 3))
+    flat = augmented(torch.full((64, 3, 32, 32), 0.5), torch.Generator().manual_seed(0))[0].mean((1, 2, 3))
     assert flat.min() > 0.39
     assert flat.max() < 0.61
+
+
+def test_where_to_look_moves_with_the_picture(monkeypatch: pytest.MonkeyPatch):
+    """A bright dot is where its place and what augmentation says of the shift put it, in the loss, too."""
+    side, count = 128, 16
+    place = torch.tensor([2 * 41.5 + 1, 2 * 61.5 + 1]) / side - 1
+    images = np.zeros((count, side, side, 3), np.uint8)
+    images[:, 60:64, 40:44] = 255
+    x, moved = augmented(from_bytes(torch.from_numpy(images)), torch.Generator().manual_seed(5))
+    bright = x.mean(1).where(x.mean(1) > 0.25, 0.0)
+    at = (torch.arange(side) * 2 + 1) / side - 1
+    found = torch.stack([bright.sum(rows) @ at for rows in (1, 2)], 1) / bright.sum((1, 2))[:, None]
+    torch.testing.assert_close(found, place + moved, atol=4e-3, rtol=0)
+    assert moved.abs().max() > 0.01
+    asked: list[torch.Tensor] = []
+    look_loss = mapping_training._look_loss
+
+    def watched(recipe: Recipe, points: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        asked.append(places)
+        return look_loss(recipe, points, places)
+
+    monkeypatch.setattr(mapping_training, "_look_loss", watched)
+    pairs = ArrayPairs(images[:8, ::4, ::4].copy(), np.tile(NEUTRAL, (8, 1)).astype(np.float32))
+    trunk = LookTwiceConfig(64, stem=4, widths=(4,) * 4, patch_widths=(4,) * 4, patch_hidden=4)
+    recipe = replace(TINY, trunk=trunk, size=64, epochs=1)
+    looks = np.zeros((8, 5, 2), np.float32)
+    train(recipe, pairs, machine=FP32, looks=looks, twins=pairs, say=quiet)
+    assert (asked[0] == asked[0][:, :1]).all()  # all of a picture's points alike
+    assert len(asked[0][:, 0].unique(dim=0)) == 8
 
 
 def test_answers_in_degrees_become_paper_units(pairs: ArrayPairs):

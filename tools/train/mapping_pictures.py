@@ -119,8 +119,9 @@ def from_bytes(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2).float() / 255
 
 
-def augmented(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Modest changes that leave the face readable: (N, 3, S, S) B, G, R in 0..1, same shape back.
+def augmented(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Modest changes that leave the face readable: (N, 3, S, S) B, G, R in 0..1, same shape back, and
+    by how much what is in each picture was moved: (N, 2), half picture sides, x right, y down.
 
     Brightness, contrast and saturation by up to 20 % (the published jitter; its turn of the hue is left
     out), a shift by up to 1 % of the side (a larger one would hide what the neck does), blur on a third of
@@ -149,4 +150,4 @@ def augmented(x: Tensor, generator: torch.Generator) -> Tensor:
     x = torch.lerp(b + g + r, x, saturation)
     seed = int(torch.randint(1 << 62, (1,), generator=generator))
     noise = torch.randn(x.shape, device=x.device, generator=torch.Generator(x.device).manual_seed(seed))
-    return x.addcmul_(noise, draw(0, 0.015, 1, 1, 1)).clamp_(0, 1)
+    return x.addcmul_(noise, draw(0, 0.015, 1, 1, 1)).clamp_(0, 1), -shift.flatten(1)

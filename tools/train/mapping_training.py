@@ -148,7 +148,9 @@ def train(
         x = from_bytes(images.to(machine.device, non_blocking=True))
         if recipe.augment:
             generator = torch.Generator().manual_seed(_number(recipe.seed, step, machine.rank))
-            x = augmented(x, generator)
+            x, moved = augmented(x, generator)
+            if looks is not None:
+                places = places + moved[: len(places), None].to(places)
         wanted = controls.to(machine.device, non_blocking=True)
         with mixed_precision(machine.device, bf16=machine.bf16):
             values, features, points = model(normalised(x, picture).contiguous(memory_format=layout))
