@@ -112,6 +112,15 @@ def test_many_animations_are_divided_evenly():
     assert pair_shards.test_animations({3: 10, 8: 10}, 1) in ([3], [8])
 
 
+def test_few_animations_leave_most_for_training():
+    """Also when one of them is most of the set."""
+    for seed in range(20):
+        assert pair_shards.test_animations({0: 69, 1: 231}, seed) == [0]
+        frames = {0: 230, 1: 20, 2: 25, 3: 25}
+        assert sum(frames[number] for number in pair_shards.test_animations(frames, seed)) <= 100
+    assert pair_shards.test_animations({0: 70}, 1) == []  # cannot be divided, as a training says
+
+
 def test_two_processes_make_the_same_bytes(folder, tmp_path):
     make_dataset(SETTINGS, tmp_path / "again", processes=2, quiet=True)
     assert contents(tmp_path / "again") == contents(folder)

@@ -404,11 +404,22 @@ def test_the_command_trains_measures_and_writes(pairs: ArrayPairs, tmp_path: Pat
     assert code == 0, text
 
 
+def test_without_pairs_to_test_on_nothing_is_trained(pairs: ArrayPairs, tmp_path: Path):
+    two = ArrayPairs(pairs.images[:2], pairs.controls[:2])
+    code, text = run(published_set(tmp_path, two), "--out", tmp_path / "net.json", *OPTIONS, "--batch", 2)
+    assert code == 2
+    assert "no pair is left for testing" in text
+    assert "step" not in text
+
+
 @pytest.mark.parametrize(("options", "message"), [
     (("--out", "net.pt"), "ends in .json"),
     (("--out", "net.json", "--precision", "fp8"), "--precision fp8: choose"),
     (("--out", "net.json", "--device", "tpu"), "--device tpu: choose"),
     (("--out", "net.json", "--widths", "4,x"), "--widths '4,x': give whole numbers"),
+    (("--out", "net.json", "--hidden=-5"), "--hidden '-5': give whole numbers above 0"),
+    (("--out", "net.json", "--lr", "nan"), "--lr nan: give a number above 0"),
+    (("--out", "net.json", "--lr=-1"), "--lr -1: give a number above 0"),
     (("--out", "net.json", "--init", "none.json"), "none.json: No such file"),
 ])  # fmt: skip
 def test_the_command_says_what_is_wrong_in_one_line(

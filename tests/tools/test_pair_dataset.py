@@ -9,8 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import typer
 
-from tools.dataset import dataset_stats
+from tools.dataset import compose_animations, dataset_stats
 from tools.dataset.pair_dataset import PairDataset
 from x2c_edge.controls import CONTROLS, INDEX, NAMES, NEUTRAL, to_robot
 from x2c_edge.errors import BadArgumentError, NotFoundError
@@ -130,3 +131,20 @@ def test_the_plot_and_the_page(published, tmp_path):
     assert image is not None
     blue = np.all(np.abs(image.astype(int) - dataset_stats.BARS) < 3, axis=2)
     assert 0.002 < blue.mean() < 0.3
+
+
+def test_what_cannot_be_read_or_written_is_one_line(published: Path, tmp_path: Path, capsys):
+    (tmp_path / "file").touch()
+    with pytest.raises(typer.Exit):
+        dataset_stats.main(published, None, tmp_path / "file" / "page.md")
+    with pytest.raises(typer.Exit):
+        compose_animations.main(out=tmp_path / "file" / "new", seed=1, count=1, first=0)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "manifest.json").write_text('{"format": "x2c-edge pairs 1"}')
+    with pytest.raises(typer.Exit):
+        dataset_stats.main(tmp_path / "set", None, None)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert "page.md: cannot be written" in lines[0]
+    assert "new: Not a directory" in lines[1]
+    assert 'manifest.json: "pairs" is missing' in lines[2]

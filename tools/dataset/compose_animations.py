@@ -25,6 +25,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from tools._errors import user_errors
 from x2c_edge.controls import (
     CONTROLS,
     INDEX,
@@ -37,10 +38,12 @@ from x2c_edge.controls import (
     indices,
     mirrored,
 )
+from x2c_edge.errors import NotFoundError
 from x2c_edge.robot.animation import Animation, Interpolation, KeyFrame
 from x2c_edge.robot.animation_text import PAIRS, format_animation, library
 from x2c_edge.safety.eyelids import limit_lids
 from x2c_edge.safety.lip_limits import limit_lips
+from x2c_edge.whole_file import write_whole
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
@@ -303,14 +306,18 @@ def main(
     first: int = typer.Option(0, min=0, help="number of the first one"),
 ) -> None:
     """Compose animations and write them as text."""
-    out.mkdir(parents=True, exist_ok=True)
-    for number in range(first, first + count):
-        animation = compose(seed, number)
-        times, values = poses(animation)
-        moving = int((np.ptp(values, axis=0) > 1e-3).sum())
-        path = out / f"{animation.name.replace(' ', '-')}.txt"
-        path.write_text(format_animation(animation))
-        typer.echo(f"{path}: {times[-1]:.2f} s, {moving} of {len(CONTROLS)} controls move")
+    with user_errors("error: "):
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise NotFoundError(f"{out}: {error.strerror}; give a folder that can be written to") from None
+        for number in range(first, first + count):
+            animation = compose(seed, number)
+            times, values = poses(animation)
+            moving = int((np.ptp(values, axis=0) > 1e-3).sum())
+            path = out / f"{animation.name.replace(' ', '-')}.txt"
+            write_whole(path, format_animation(animation).encode())
+            typer.echo(f"{path}: {times[-1]:.2f} s, {moving} of {len(CONTROLS)} controls move")
 
 
 if __name__ == "__main__":

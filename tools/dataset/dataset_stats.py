@@ -132,11 +132,12 @@ def main(
         typer.echo(text)
         if plot_file is not None:
             save_plot(plot_file, plot(controls), make_folder=True)
-    if write is not None:
-        if plot_file is not None:
-            link = os.path.relpath(plot_file, write.parent)
-            text += f"\n![Distribution of the 30 controls]({link})\n"
-        common.replace_section(write, "dataset", f"`python -m tools.dataset.dataset_stats {folder}`: {text}")
+        if write is not None:
+            if plot_file is not None:
+                link = os.path.relpath(plot_file, write.parent)
+                text += f"\n![Distribution of the 30 controls]({link})\n"
+            title = f"`python -m tools.dataset.dataset_stats {folder}`"
+            common.replace_section(write, "dataset", f"{title}: {text}")
 
 
 if __name__ == "__main__":

@@ -140,6 +140,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise NotFoundError(
             f'{path}: not a set of pairs (its "format" is not {FORMAT!r}); give another folder'
         )
+    needed = ["pairs", "size", "seed", "scenes", "shard_pairs", "complete", "shards"]
+    needed += ["test_animations", "test_frames"] if manifest.get("complete") else []
+    for key in needed:
+        if key not in manifest:
+            raise NotFoundError(f'{path}: "{key}" is missing; run tools.dataset.make_dataset again')
     return manifest
 
 
@@ -160,15 +165,20 @@ def random_test_frames(count: int, seed: int) -> list[int]:
 def test_animations(frames: dict[int, int], seed: int) -> list[int]:
     """The division by animation: animations drawn at random until they hold a fifth of the frames.
 
-    frames: how many each animation has. Rising numbers; one at least, and one is left for training.
+    frames: how many each animation has. Rising numbers; one at least, and one is left for training. One that
+    would take more than a fifth too many is left for training; where all would, the shortest is for testing.
     """
-    wanted = sum(frames.values()) * TEST_SHARE
+    share = sum(frames.values()) * TEST_SHARE
+    wanted = share
     chosen: list[int] = []
     for number in np.random.default_rng(seed).permutation(sorted(frames))[1:]:
         if chosen and wanted <= 0:
             break
-        chosen.append(int(number))
-        wanted -= frames[int(number)]
+        if frames[int(number)] <= wanted + share:
+            chosen.append(int(number))
+            wanted -= frames[int(number)]
+    if not chosen and len(frames) > 1:
+        chosen = [min(frames, key=lambda number: frames[number])]
     return sorted(chosen)
 
 

@@ -131,7 +131,7 @@ def main(
     out: Path = typer.Option(Path("engines/default"), help="the pack folder to write"),
     work: Path = typer.Option(Path("build/default_pack"), help="folder for the stages' files"),
     tracker: str = typer.Option("", help="pack whose single-stage net is kept; '' distils one (50 minutes)"),
-    seed: int = 1,
+    seed: int = typer.Option(1, min=0),
     threads: int = typer.Option(2, help="CPU threads"),
     folder: Path = typer.Option(data.default_folder(), help="the real-face set"),
 ) -> None:

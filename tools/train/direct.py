@@ -65,7 +65,7 @@ def main(
     work: Path = typer.Option(Path("build/direct_work"), help="folder for the stages"),
     lessons: int = typer.Option(12000, help="motions to learn from"),
     epochs: int = typer.Option(20, help="times that each of them is seen"),
-    seed: int = 1,
+    seed: int = typer.Option(1, min=0),
     threads: int = typer.Option(1, help="CPU threads"),
     device: str = typer.Option("cpu", help="where the predictor is trained: cpu, cuda"),
     folder: Path = typer.Option(data.default_folder(), help="the real-face set"),

@@ -207,7 +207,7 @@ def main(
     work: Path = typer.Option(Path("build/lean_work"), help="folder for the state to go on from"),
     steps: int = typer.Option(4000, help=f"optimiser steps of {CROPS} crops"),
     minutes: float = typer.Option(math.inf, help="the schedule ends at the latest after so many"),
-    seed: int = 1,
+    seed: int = typer.Option(1, min=0),
     threads: int = typer.Option(1, help="CPU threads"),
     every: int = typer.Option(500, help="steps between validation reports"),
     folder: Path = typer.Option(data.default_folder(), help="the real-face set"),

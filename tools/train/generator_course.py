@@ -60,7 +60,7 @@ def main(
     motions: int = typer.Option(12000, min=BATCH, help="motions of people, and mixtures of them"),
     steps: int = typer.Option(1800, min=1, help=f"of {BATCH} pictures"),
     lr: float = typer.Option(4e-4, help="highest learning rate"),
-    seed: int = 1,
+    seed: int = typer.Option(1, min=0),
     threads: int = typer.Option(1, help="CPU threads"),
     folder: Path = typer.Option(data.default_folder(), help="the real-face set"),
 ) -> None:

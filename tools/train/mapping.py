@@ -16,6 +16,7 @@ run in another order with other thread counts and processors.
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from dataclasses import replace
@@ -67,7 +68,7 @@ def main(
     precision: str = typer.Option("auto", help="auto, bf16 or fp32"),
     workers: int = typer.Option(0, min=0, help="processes that read pictures when they stay on disk"),
     threads: int | None = typer.Option(None, min=1, help="CPU threads of this process"),
-    seed: int = 1,
+    seed: int = typer.Option(1, min=0),
 ) -> None:
     """Train, measure on the test side, write."""
     try:
@@ -78,6 +79,8 @@ def main(
                 raise BadArgumentError(f"--out {out}: give a name that ends in .json")
             if precision not in ("auto", "bf16", "fp32"):
                 raise BadArgumentError(f"--precision {precision}: choose auto, bf16 or fp32")
+            if not 0 < lr < math.inf:
+                raise BadArgumentError(f"--lr {lr:g}: give a number above 0")
             if loss not in ("huber", "spread"):
                 raise BadArgumentError(f"--loss {loss}: choose huber or spread")
             sized = trunk_of(trunk, size, _numbers("--widths", widths), _numbers("--blocks", blocks))
@@ -97,6 +100,9 @@ def main(
             start = _start(init, trunk, sized) if init else None
             place = machine_here(device, precision, workers)  # type: ignore[arg-type]
             whole = PairDataset(data, "train", division)  # type: ignore[arg-type]
+            test = PairDataset(data, "test", division)  # type: ignore[arg-type]
+            if not len(test):
+                raise BadArgumentError(f"{data}: no pair is left for testing; give a set of more animations")
             some = spread(len(whole), limit)
             source: Pairs = SomePairs(whole, some)
             looks = look_points_of(data, whole)[some] if recipe.net.looks_twice else None
@@ -105,15 +111,14 @@ def main(
             checkpoint = out.with_suffix(".checkpoint.pt")
             trained = train(recipe, source, machine=place, looks=looks, checkpoint=checkpoint, start=start)
             if place.rank == 0:
-                _finish(trained, data, division, out, place)
+                _finish(trained, test, division, out, place)
                 checkpoint.unlink(missing_ok=True)
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
 
-def _finish(trained: Trained, data: Path, division: str, out: Path, place: Machine) -> None:
-    test = PairDataset(data, "test", division)  # type: ignore[arg-type]
+def _finish(trained: Trained, test: PairDataset, division: str, out: Path, place: Machine) -> None:
     errors = errors_of(
         predict(trained.net, trained.picture, test, device=place.device), test.controls, test.animation
     )
@@ -137,9 +142,12 @@ def _start(init: Path, kind: str, trunk: TrunkConfig) -> dict[str, torch.Tensor]
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(part) for part in text.split(",") if part.strip())
+        numbers = tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise BadArgumentError(f"{option} {text!r}: give whole numbers with commas, as 24,48") from None
+        numbers = (0,)
+    if min(numbers, default=1) < 1:
+        raise BadArgumentError(f"{option} {text!r}: give whole numbers above 0 with commas, as 24,48")
+    return numbers
 
 
 if __name__ == "__main__":

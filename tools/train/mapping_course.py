@@ -57,7 +57,7 @@ def main(
     animations: int = typer.Option(48000, min=2, help="pairs of animations that it has not seen before"),
     epochs: int = typer.Option(3, min=1),
     lr: float = typer.Option(MAPPING_FINAL.learning_rate, help="highest learning rate"),
-    seed: int = 1,
+    seed: int = typer.Option(1, min=0),
     threads: int = typer.Option(1, help="CPU threads"),
     folder: Path = typer.Option(data.default_folder(), help="the real-face set"),
 ) -> None:

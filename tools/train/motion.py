@@ -241,7 +241,7 @@ def main(
         "build/default_pack/single_stage", help="the pack whose single-stage net M starts from"
     ),
     steps: int = typer.Option(STEPS, help="optimiser steps of 64 crops"),
-    seed: int = 1,
+    seed: int = typer.Option(1, min=0),
     threads: int = typer.Option(1, help="CPU threads"),
     folder: Path = typer.Option(data.default_folder(), help="the real-face set"),
 ) -> None:

@@ -237,7 +237,7 @@ def average_into(average: nn.Module, net: nn.Module, keep: float) -> None:
 def main(
     out: Path = typer.Option(Path("build/default_pack/single_stage"), help="the pack folder to write"),
     steps: int = typer.Option(12000, help="optimiser steps of 64 crops"),
-    seed: int = 1,
+    seed: int = typer.Option(1, min=0),
     threads: int = typer.Option(1, help="CPU threads"),
     every: int = typer.Option(1000, help="steps between validation reports"),
     folder: Path = typer.Option(data.default_folder(), help="the real-face set"),
