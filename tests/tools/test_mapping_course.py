@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from tools.dataset import face_dataset as data
 from tools.dataset import robot_motion as rm
 from tools.evaluate.tables import load_mapping
 from tools.train import mapping_course as course
+from tools.train import people_motions
 from tools.train.mapping_pictures import ArrayPairs, from_bytes, normalised
-from tools.train.people_motions import average_rest, meant
+from tools.train.people_motions import PeopleMotions, average_rest, meant
 from x2c_edge import packs
+from x2c_edge.backends.torch_backend import TorchBackend
 from x2c_edge.controls import SAFE_HIGH, SAFE_LOW
 
 
@@ -48,6 +51,24 @@ def test_a_motion_means_the_controls_that_it_was_made_of(real_pack: str):
     rows = np.concatenate([rm.model_angles(angles), np.zeros((50, 3)), exp, ones, kp], axis=1)
     found = meant(rows.astype(np.float32), pack, average_rest(pack, rows))
     np.testing.assert_allclose(found, rm.posed(controls, angles), atol=1e-4)
+
+
+def test_motions_are_of_their_own_set_of_faces(
+    real_pack: str, face_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Kept motions of another --folder are not taken for this one's."""
+    monkeypatch.setattr(
+        people_motions, "engine", lambda pack, threads: TorchBackend(threads)
+    )  # there at once
+    other = Path(shutil.copytree(face_folder, tmp_path / "other"))
+    labels = dict(np.load(other / "labels.npz"))
+    np.savez(other / "labels.npz", **labels | {"landmarks": labels["landmarks"] + np.float16(8)})
+    pack = packs.open_pack(real_pack)
+    first, second = (
+        PeopleMotions.of(pack, tmp_path / "work", 4, 1, 1, folder, ("train",)).heads["train"]
+        for folder in (face_folder, other)
+    )
+    assert not np.allclose(first, second)
 
 
 def test_what_people_hardly_do_is_loud():
