@@ -26,13 +26,18 @@ def options_of(
     processes: int,
     bf16: bool,
 ) -> dict[str, Any]:
-    """Everything that the result of ``mapping_training.train`` depends on."""
+    """Everything that the result of ``mapping_training.train`` depends on.
+
+    Last digits may differ when a run goes on with another number of threads: numbers are rounded, and of a
+    start the matrices count, not what ``mapping_course`` has measured for its norms.
+    """
     sides = [pairs] if twins is None else [pairs, twins]
     pictures = [side.image(int(row)) for side in sides for row in spread(len(side), _LOOKED_AT)]
-    told = [array for array in (looks, weights) if array is not None]
+    told = [np.round(array, 3) + 0.0 for array in (pairs.controls, looks, weights) if array is not None]
+    matrices = [tensor for tensor in (start or {}).values() if tensor.dim() > 1]
     return recipe.to_json() | {
-        "data": digest_of([pairs.controls, *told, *pictures]),
-        "start": digest_of(start.values()) if start else "",
+        "data": digest_of([*told, *pictures]),
+        "start": digest_of(matrices) if start else "",
         "processes": processes,
         "precision": "bf16" if bf16 else "fp32",
     }
