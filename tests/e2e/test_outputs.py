@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -85,9 +86,11 @@ def test_a_link_s_file_that_is_deleted_is_said(tmp_path: Path) -> None:
          "--link", "jsonl:out.jsonl", "--link", "jsonl:kept.jsonl"],
         cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    while process.poll() is None and not (tmp_path / "out.jsonl").exists():
-        pass
-    (tmp_path / "out.jsonl").unlink()
+    file = tmp_path / "out.jsonl"
+    # Deleted before it is locked it would only be made again.
+    while process.poll() is None and not (file.exists() and file.stat().st_size):
+        time.sleep(0.01)
+    file.unlink()
     _, said = process.communicate(timeout=patient(60))
     assert process.returncode == 3
     assert "link jsonl:out.jsonl was down when the run ended (out.jsonl: was deleted" in said
