@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.edge import EDGE, Run
+from tests.patience import patient
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def edge(tmp_path: Path) -> Run:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=patient(timeout),
         )
 
     return run
