@@ -197,12 +197,19 @@ def test_memory_that_runs_out_in_a_helper_is_a_memory_error():
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + (6 << 20),) * 2)  # a band takes 8 MB
         try:
+            bytearray(64 << 20)
+            print("no limit")  # an emulator's
+        except MemoryError:
+            pass
+        try:
             draw(vertices, triangles, out=out, samples=4, threads=3)
         except MemoryError:
             print("caught")
         """
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, text=True, capture_output=True)
+    if "no limit" in done.stdout:
+        pytest.skip("this system does not limit memory")
     assert done.stdout == "caught\n"
 
 
