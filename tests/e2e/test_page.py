@@ -97,7 +97,7 @@ def test_it_shows_what_happens_and_stops_and_resumes(shown: Shown, browser: Brow
     tab.wait("page.head")
     before = tab.js("document.querySelector('.bar .now').style.left")
     tab.wait(f"document.querySelector('.bar .now').style.left !== {before!r}")
-    assert tab.js("document.getElementById('state-name').textContent") == "FOLLOWING"
+    tab.wait("document.getElementById('state-name').textContent === 'FOLLOWING'")
     assert tab.js("document.querySelectorAll('.bar').length") == 30
     tab.wait("document.getElementById('links').textContent.includes('serial:')")
     tab.wait("document.getElementById('latency-now').textContent.includes('p99')")
@@ -347,7 +347,7 @@ def test_space_stops_whatever_has_the_focus(tuned: Tuned, browser: Browser, focu
 
 def test_a_run_that_hangs_does_not_look_alive(tuned: Tuned, browser: Browser) -> None:
     tab = tuned.open(browser)
-    assert tab.js("document.getElementById('state-name').textContent") == "FOLLOWING"
+    tab.wait("document.getElementById('state-name').textContent === 'FOLLOWING'")
     news, tuned.page._tell_news = tuned.page._tell_news, lambda: None
     tab.wait("document.getElementById('notice').textContent.includes('has said nothing')")
     assert tab.js("document.getElementById('state-name').textContent") != "FOLLOWING"
