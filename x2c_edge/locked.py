@@ -21,13 +21,7 @@ def opened_alone(path: Path | str, flags: int = 0) -> int:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, 0o666)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return descriptor  # devices and pipes are for everybody
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise NotFoundError(f"{path}: is being written by another run; choose another file") from None
-        except OSError:  # a file system without locks
-            pass
+        _lock(descriptor, f"{path}: is being written by another run; choose another file")
         if _is_still(path, descriptor):
             os.ftruncate(descriptor, 0)
             return descriptor
@@ -41,18 +35,22 @@ def alone_in(folder: Path) -> Iterator[None]:
     OSError when it cannot be opened; NotFoundError when somebody else is at it.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _lock(descriptor, f"{folder}: another x2c-edge command is changing it; wait until it is done")
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise NotFoundError(
-                f"{folder}: another x2c-edge command is changing it; wait until it is done"
-            ) from None
-        except OSError:  # a file system without locks
-            pass
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, taken: str) -> None:
+    """Until the descriptor is closed. It is, and NotFoundError says ``taken``, when somebody has the lock."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise NotFoundError(taken) from None
+    except OSError:  # a file system without locks
+        pass
 
 
 def _is_still(path: Path | str, descriptor: int) -> bool:

@@ -132,9 +132,8 @@ def installed() -> Iterator[Path]:
     for folder in search_folders():
         for manifest in found_in(folder, f"*/{MANIFEST}"):
             name = manifest.parent.name
-            if (
-                name not in seen and not name.startswith(".") and manifest.is_file()
-            ):  # .NAME.partial: half made
+            half_made = name.startswith(".")  # .NAME.partial
+            if name not in seen and not half_made and manifest.is_file():
                 seen.add(name)
                 yield manifest.parent
 
@@ -187,7 +186,7 @@ def read_manifest(path: Path) -> Pack:
     try:
         _require_modest(data, "manifest")
         return Pack(
-            name=_plain(str(data["name"])),
+            name=plain_name(str(data["name"])),
             path=path,
             pipeline=str(data["pipeline"]),
             description=str(data["description"]),
@@ -207,8 +206,8 @@ def read_manifest(path: Path) -> Pack:
         raise NotFoundError(f"{where}: {error}; get the pack again") from None
 
 
-def _plain(name: str) -> str:
-    """The name, of which folders are made; ValueError for one that leads elsewhere or cannot be shown."""
+def plain_name(name: str) -> str:
+    """A pack's name, which names folders; ValueError for one that leads elsewhere or cannot be shown."""
     if not name or name.startswith(".") or "/" in name or not name.isprintable():
         raise ValueError(f"name {name!r}: no '/', no '.' at its start, and only what can be printed")
     return name

@@ -10,12 +10,20 @@ from pathlib import Path
 from x2c_edge.errors import NotFoundError
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, *, make_folder: bool = False) -> None:
     """Write a file under another name first, so that a full disk leaves the older one as it was.
 
-    NotFoundError when it cannot be written. What is there and no file (``/dev/stdout``) is written directly;
-    of a link, the file that it leads to is replaced, and a file keeps its permissions.
+    make_folder: its folder, too, where that is missing. NotFoundError when it cannot be written. What is
+    there and no file (``/dev/stdout``) is written directly; of a link, the file that it leads to is replaced,
+    and a file keeps its permissions.
     """
+    if make_folder:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise NotFoundError(
+                f"{path}: cannot be written: cannot make its folder ({error.strerror}); choose another"
+            ) from None
     partial = path.with_name(path.name + ".partial")
     try:
         if path.exists() and not path.is_file():

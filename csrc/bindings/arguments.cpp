@@ -118,8 +118,7 @@ void Array::read_cuda(py::handle object) {
     if (interface.contains("strides") && !interface["strides"].is_none()) {
         const auto strides = interface["strides"].cast<py::tuple>();
         if (strides.size() != shape.size()) reject(name_, "its strides are not as many as its axes");
-        const auto item = interface["typestr"].cast<std::string>();
-        py::ssize_t dense = item.size() > 2 ? std::stoi(item.substr(2)) : 0;
+        py::ssize_t dense = std::stoi(interface["typestr"].cast<std::string>().substr(2));
         for (int axis = rank_ - 1; axis >= 0; --axis) {
             const auto stride = strides[static_cast<std::size_t>(axis)].cast<py::ssize_t>();
             if (size(axis) != 1 && stride != dense) contiguous_ = false;

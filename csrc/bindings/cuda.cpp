@@ -24,20 +24,21 @@ constexpr const char* kVersionsDoc =
 
 #if defined(X2C_WITH_CUDA)
 
+using WithoutGil = py::call_guard<Unlocked>;
+
 void define_cuda(py::module_& module) {
     py::class_<cuda::Graph>(module, "CudaGraph", "A captured list of work.")
-        .def("launch", &cuda::Graph::launch, py::arg("stream"), py::call_guard<Unlocked>());
-    module.def("cuda_begin_capture", &cuda::begin_capture, py::arg("stream"), py::call_guard<Unlocked>(),
+        .def("launch", &cuda::Graph::launch, py::arg("stream"), WithoutGil());
+    module.def("cuda_begin_capture", &cuda::begin_capture, py::arg("stream"), WithoutGil(),
                "What this thread gives the stream is remembered from now on, not done.");
-    module.def("cuda_end_capture", &cuda::end_capture, py::arg("stream"), py::call_guard<Unlocked>(),
+    module.def("cuda_end_capture", &cuda::end_capture, py::arg("stream"), WithoutGil(),
                "What was remembered, as a CudaGraph.");
-    module.def("cuda_abandon_capture", &cuda::abandon_capture, py::arg("stream"), py::call_guard<Unlocked>(),
+    module.def("cuda_abandon_capture", &cuda::abandon_capture, py::arg("stream"), WithoutGil(),
                "Ends a capture that failed; the stream can be used again.");
-    module.def("cuda_set_highest_priority", &cuda::set_highest_priority, py::arg("stream"),
-               py::call_guard<Unlocked>(),
+    module.def("cuda_set_highest_priority", &cuda::set_highest_priority, py::arg("stream"), WithoutGil(),
                "For what is enqueued from now on; returns the priority that the stream says it has.");
     module.def("cuda_built", [] { return true; }, kBuiltDoc);
-    module.def("cuda_device_count", &cuda::device_count, kCountDoc, py::call_guard<Unlocked>());
+    module.def("cuda_device_count", &cuda::device_count, kCountDoc, WithoutGil());
     module.def(
         "cuda_versions", [] { return std::pair(cuda::built_version(), cuda::driver_version()); },
         kVersionsDoc);

@@ -55,8 +55,8 @@ resize: "area", the mean over what an output pixel covers (OpenCV's INTER_AREA w
     "bilinear", antialiased: a triangle as wide as two output pixels, or two input pixels when enlarging;
     half-pixel centres.
 
-Everything is C-contiguous, and the two do not overlap; arithmetic is float32. threads: 1..64, the result does not depend on it. Both
-arrays on the CPU or both on the GPU (enqueued on `stream`).
+Everything is C-contiguous, and the two do not overlap; arithmetic is float32. threads: 1..64, the result
+does not depend on it. Both arrays on the CPU or both on the GPU (enqueued on `stream`).
 Raises ValueError naming the argument, RuntimeError naming the CUDA call.)";
 
 }  // namespace

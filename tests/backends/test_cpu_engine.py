@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
+from tests.altered_backend import altered
 from x2c_edge import packs
 from x2c_edge.backends import cpu_engine, engine_files
 from x2c_edge.backends.cpu_engine import CpuEngine, default_threads, graphs_for
@@ -57,22 +58,15 @@ def test_the_default_packs_graphs_pass_the_gate(pack):
 def test_the_gate_refuses_motion_that_is_always_the_same(pack):
     """On the clip that packs without one are judged on, in the widest tolerance."""
 
-    class Constant(CpuEngine):
-        def bind(self, net, x, out, part=""):
-            run = super().bind(net, x, out, part)
-
-            def constant() -> None:
-                run()
-                if net.arch == "face_motion":
-                    for array in out:
-                        array.fill(0.1)
-
-            return constant
+    def hold(net, out) -> None:
+        if net.arch == "face_motion":
+            for array in out:
+                array.fill(0.1)
 
     graphs = graphs_for(pack)
     right = pipeline_of(pack, CpuEngine(graphs, 1))
     crops = crops_of(str(SHIPPED_CLIP), right)
-    constant = rehearse(pipeline_of(pack, Constant(graphs, 1)), crops)
+    constant = rehearse(pipeline_of(pack, altered(CpuEngine, hold)(graphs, 1)), crops)
     with pytest.raises(NotFoundError, match="the int8 engines differ"):
         Parity.of(constant, rehearse(right, crops)).require("int8")
 

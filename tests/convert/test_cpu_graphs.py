@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
+from tests.altered_backend import altered
 from x2c_edge import packs
 from x2c_edge.backends import engine_files
 from x2c_edge.backends.cpu_engine import CpuEngine, graphs_for, onnxruntime
@@ -74,17 +75,10 @@ def test_only_padding_with_zeros_is_the_convolutions(mode: str, left: list[str])
 
 
 def test_an_engine_that_is_wrong_is_not_installed(two_stage_pack, folder: Path, face_clip: Path):
-    class Shifted(CpuEngine):
-        def bind(self, net, x, out, part=""):
-            run = super().bind(net, x, out, part)
-
-            def shifted() -> None:
-                run()
-                if net.arch == "mapping":
-                    out[0, NAMES.index("Jaw Pitch")] += np.float32(0.5)
-
-            return shifted
+    def shift(net, out) -> None:
+        if net.arch == "mapping":
+            out[0, NAMES.index("Jaw Pitch")] += np.float32(0.5)
 
     with pytest.raises(NotFoundError, match=r"the fp32 engines differ .* in 'Jaw Pitch'.*--backend torch"):
-        built(two_stage_pack, folder, face_clip, Shifted)
+        built(two_stage_pack, folder, face_clip, altered(CpuEngine, shift))
     assert not folder.exists()

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from x2c_edge.errors import NotFoundError
 from x2c_edge.whole_file import write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,11 +74,7 @@ def replace_section(page: Path, name: str, text: str) -> None:
         if end is None or lines[end].rstrip() != _CLOSES:
             raise SystemExit(f"{page}:{start + 1}: {opening} is never closed; add {_CLOSES} after its text")
         new = "\n".join([*lines[:start], section, *lines[end + 1 :]])
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise NotFoundError(f"{page}: cannot be written ({error.strerror}); choose another place") from None
-    write_whole(page, new.encode())
+    write_whole(page, new.encode(), make_folder=True)
 
 
 def _marks(lines: Sequence[str]) -> list[int]:

@@ -78,6 +78,12 @@ class Effort:
     keep: Path | None = None
     kept: list[Path] = field(default_factory=list, compare=False)
 
+    @classmethod
+    def of(cls, share: float, seed: int, keep: Path | None) -> Effort:
+        """share: of the usual passes."""
+        usual = (cls.picture_epochs, cls.landmark_epochs)
+        return cls(*(max(1, round(share * epochs)) for epochs in usual), seed, keep)
+
     def forget(self) -> None:
         """Delete what was kept, once it is of no more use."""
         for file in self.kept:

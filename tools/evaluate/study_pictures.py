@@ -125,7 +125,7 @@ def main(
         if not names:
             raise NotFoundError(f"{humans}: no face in any picture; give pictures with one face each")
         values = {method: np.stack([found[name][0] for name in names]) for method, found in seen.items()}
-        work = Effort(max(1, round(15 * effort)), max(1, round(60 * effort)), seed, keep)
+        work = Effort.of(effort, seed, keep)
         if pairs is not None:
             points = np.stack([seen[gears[-1]][name][1] for name in names])
             values |= from_landmarks(points, pairs, pack, limit_train, work)

@@ -97,7 +97,7 @@ def main(
                 predict(ours[0].net, ours[0].picture, some, degrees=ours[1], device=device)
             )
         trunks = {path: errors(predict(t.net, t.picture, some, device=device)) for path, t in files.items()}
-        work = Effort(max(1, round(15 * effort)), max(1, round(60 * effort)), seed, keep)
+        work = Effort.of(effort, seed, keep)
         if names:
             results |= _baselines(names, train, test, rows, limit_train, landmarks, work, errors)
         some_of = min(limit_train, len(train)) if limit_train and names else None
@@ -210,8 +210,8 @@ def _report(
         )
     print("\n".join(parts.values()))
     if page is not None:
+        command = common.command_given("tools.evaluate.tables")
         for section, text in parts.items():
-            command = common.command_given("tools.evaluate.tables")
             common.replace_section(page, section, f"`{command}`\n\n{text}")
 
 

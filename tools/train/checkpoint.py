@@ -35,11 +35,7 @@ class State:
         states = {name: part.state_dict() for name, part in parts.items()}
         content = io.BytesIO()  # into a file, torch.save hides why it failed
         torch.save({"options": dict(self.options), "counts": counts, "parts": states}, content)
-        try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise NotFoundError(f"{self.file}: cannot be written ({error.strerror})") from None
-        write_whole(self.file, content.getvalue())
+        write_whole(self.file, content.getvalue(), make_folder=True)
 
     def restored(self, parts: Mapping[str, Part]) -> dict[str, float]:
         """Put ``parts`` where ``keep`` wrote that they were; the counts, none without a file.

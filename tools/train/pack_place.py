@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from x2c_edge import packs
-from x2c_edge.convert.replace_net import swap
+from x2c_edge.convert.replace_net import made_beside
 from x2c_edge.errors import BadArgumentError, NotFoundError
 
 
@@ -23,9 +23,9 @@ def require_place(out: Path, alone: str = "") -> None:
             _require_pack(out, alone)
         elif out.exists() and not out.is_dir():
             raise BadArgumentError(f"--out {out}: is a file; give a folder")
-        partial = _partial(out)
-        partial.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(partial)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent):
+            pass
     except OSError as error:
         raise _not_written(out, error) from None
 
@@ -34,15 +34,11 @@ def require_place(out: Path, alone: str = "") -> None:
 def pack_beside(out: Path, alone: str = "") -> Iterator[Path]:
     """An empty folder for a pack that takes the place of ``out`` when all went well; as ``require_place``."""
     require_place(out, alone)
-    partial = _partial(out)
     try:
-        partial.mkdir()
-        yield partial
-        swap(partial, out)
+        with made_beside(out) as partial:
+            yield partial
     except OSError as error:
         raise _not_written(out, error) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _require_pack(out: Path, alone: str) -> None:
@@ -57,10 +53,6 @@ def _require_pack(out: Path, alone: str) -> None:
         raise BadArgumentError(
             f"--out {out}: a pack whose other nets ({', '.join(others)}) would be lost; give another folder"
         )
-
-
-def _partial(out: Path) -> Path:
-    return out.with_name(f".{out.name}.partial")
 
 
 def _not_written(out: Path, error: OSError) -> NotFoundError:

@@ -60,8 +60,10 @@ def import_pack(
     whose single-stage net follows the face (default: the default pack). sizes, picture_size: of smaller
     models than the published one. BadArgumentError for arguments, NotFoundError for everything else.
     """
-    if not name or Path(name).name != name or name.startswith("."):
-        raise BadArgumentError(f"name '{name}': a folder name without separators is needed")
+    try:
+        packs.plain_name(name)
+    except ValueError as error:
+        raise BadArgumentError(f"--{error}") from None
     if mapping_input not in MAPPING_INPUTS:
         raise BadArgumentError(f"mapping input '{mapping_input}': choose {', '.join(MAPPING_INPUTS)}")
     parent = folder or packs.user_folder()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -50,10 +51,8 @@ def replace_net(pack: packs.Pack, net: str, source: Path, out: Path | None = Non
 def _replace(pack: packs.Pack, net: str, found: Found, home: Path) -> None:
     """The pack with the net that was found, made beside ``home``, opened there, and then put in its place."""
     put, stated, trained_by = found
-    work = home.with_name(f".{home.name}.partial")
-    try:
-        shutil.rmtree(work, ignore_errors=True)
-        shutil.copytree(pack.path, work)
+    with made_beside(home) as work:
+        shutil.copytree(pack.path, work, dirs_exist_ok=True)
         copy = packs.read_manifest(work)
         others = {spec.file for key, spec in copy.nets.items() if key != net}
         if work / f"{net}.safetensors" in others:
@@ -81,13 +80,22 @@ def _replace(pack: packs.Pack, net: str, found: Found, home: Path) -> None:
         if any(key.startswith(GRAPH) for key in made.files):
             add_graphs(made)
         packs.open_pack(str(work))
-        swap(work, home)
+
+
+@contextmanager
+def made_beside(home: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of ``home`` when all went well; on any error that is as it was."""
+    work = home.with_name(f".{home.name}.partial")
+    try:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        yield work
+        _swap(work, home)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def swap(work: Path, home: Path) -> None:
-    """Put the folder ``work`` in the place of ``home``; on any OSError that is as it was."""
+def _swap(work: Path, home: Path) -> None:
     if not home.exists():
         work.rename(home)
         return

@@ -117,16 +117,14 @@ def _foreign_names(path: Path) -> list[str]:
 
 
 def _recognise_other_kinds(path: Path, head: bytes) -> None:
-    what = ""
+    what, zipped = "", head.startswith(b"PK")  # a zip begins with its own name, whatever that is
     if not head:
         what = "is empty; download it again"
     elif head.startswith(b"version https://git-lfs"):
         what = "is a Git LFS pointer, not the file itself; run: git lfs pull"
     elif head.lstrip().lower().startswith((b"<!doctype", b"<html")):
         what = "is a web page, not a checkpoint; download the file itself"
-    elif path.suffix == ".onnx" or (
-        b"onnx" in head.lower() and not head.startswith(b"PK")
-    ):  # a zip has its name
+    elif path.suffix == ".onnx" or (b"onnx" in head.lower() and not zipped):
         what = "is an ONNX file (landmark.onnx is not needed); give the .pth files"
     if what:
         raise NotFoundError(f"{path}: {what}")

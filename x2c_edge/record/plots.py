@@ -7,7 +7,6 @@ from typing import Final
 
 import cv2
 
-from x2c_edge.errors import NotFoundError
 from x2c_edge.record.drawing import SKY, VERMILLION, Colour, Image
 from x2c_edge.whole_file import write_whole
 
@@ -26,9 +25,4 @@ MARK: Final = VERMILLION  # a limit, or what is compared with
 def save_plot(path: str | Path, image: Image, *, make_folder: bool = False) -> None:
     """Write a PNG, into a new folder if ``make_folder``. NotFoundError when it cannot be written there."""
     encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1]
-    try:
-        if make_folder:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise NotFoundError(f"{path}: cannot make its folder ({error.strerror}); choose another") from None
-    write_whole(Path(path), encoded.tobytes())
+    write_whole(Path(path), encoded.tobytes(), make_folder=make_folder)
