@@ -23,6 +23,9 @@ exec unshare --user --map-root-user --mount --pid --fork --kill-child bash -c '
     [ ! -d "$shared" ] || mount --bind "$shared" "$root/work/shared"
     cp /etc/passwd /etc/group /etc/hosts "$root/etc"
     # What a Cortex-A78AE (Orin) has: half precision and dot products, no SVE, no bfloat16.
-    export QEMU_CPU=cortex-a76 HOME=/root LANG=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin
+    # PyTorch translated does not fit into the 128 MiB that qemu keeps of translated code.
+    export QEMU_CPU=cortex-a76 QEMU_TB_SIZE=1024
+    unset PYTHONDONTWRITEBYTECODE # to compile the tests once is slow enough
+    export HOME=/root LANG=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin
     exec chroot "$root" /bin/sh -c "cd /work/main && exec \"\$@\"" sh "$@"
 ' sh "$@"
