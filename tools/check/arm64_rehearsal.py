@@ -31,7 +31,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +46,7 @@ from x2c_edge.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "build" / "arm64"
+QUICK_EMULATOR = HERE / "bin" / "qemu-aarch64"  # of tools.check.arm64_qemu
 # Debian 12's Python, and so the wheels', is 3.11; JetPack 6's 3.10 has no arm64 root in Debian.
 PYTHON = "3.11"
 SYSTEM = (
@@ -93,7 +94,7 @@ class File(TypedDict):
     limit_s: int  # what a test was allowed
 
 
-def run(command: list[str | Path], **options: object) -> None:
+def run(command: Sequence[str | Path], **options: object) -> None:
     """A command that must succeed; UserError with what to look at if it does not."""
     words = [str(word) for word in command]
     if subprocess.run(words, **options).returncode:  # type: ignore[call-overload]
@@ -128,16 +129,8 @@ def make_root() -> None:
     ])  # fmt: skip
     # The bytecode is the same on every processor: made here, PyTorch is imported in half the time there. Some
     # packages carry templates that are no Python, so what it says of them is not looked at.
-    compile_all = [
-        sys.executable,
-        "-m",
-        "compileall",
-        "-qq",
-        "-j0",
-        root / SITE,
-        root / "usr/lib" / f"python{PYTHON}",
-    ]
-    subprocess.run(compile_all, check=False)
+    folders = [str(root / SITE), str(root / f"usr/lib/python{PYTHON}")]
+    subprocess.run([sys.executable, "-m", "compileall", "-qq", "-j0", *folders], check=False)
 
 
 def make_wheel() -> Path:
@@ -196,6 +189,8 @@ def make_checkout(wheel: Path) -> str:
 
 def emulator() -> str:
     """Path of a qemu that is new enough."""
+    if QUICK_EMULATOR.exists():
+        return str(QUICK_EMULATOR)
     found = need("qemu-aarch64", "apt install qemu-user (for Debian 12 from bookworm-backports)")
     said = subprocess.run([found, "--version"], check=True, capture_output=True, text=True).stdout
     major = re.search(r"version (\d+)", said)
