@@ -137,7 +137,7 @@ def test_a_stop_is_on_every_wire_within_two_ticks_and_stays(live: Live, door: st
 def ticks_until_held(run: JsonlRun, peers: list[Peer], pressed_ns: int) -> dict[str, int]:
     """How many commands left after the stop was given and before each robot had the first that holds."""
     lines, way = run.lines(), way_home(run, pressed_ns)
-    poses = np.array([values_of(line) for line in way])
+    poses = poses_of(way)
     ticks = {"sent": followed_after(lines, pressed_ns)}
     for peer in peers:
         arrived = [a for a in peer.arrived() if a.t_ns >= way[0]["t_send_ns"]]
@@ -150,7 +150,7 @@ def ticks_until_held(run: JsonlRun, peers: list[Peer], pressed_ns: int) -> dict[
 def check_the_way_home(run: JsonlRun, peers: list[Peer], pressed_ns: int) -> None:
     """From its first on, each robot got the stop's own commands and nothing else, down to neutral."""
     way = way_home(run, pressed_ns)
-    poses = np.array([values_of(line) for line in way])
+    poses = poses_of(way)
     for peer in peers:
         arrived = [a for a in peer.arrived() if a.t_ns >= way[0]["t_send_ns"]]
         held = [holds(a, peer, poses) for a in arrived]
@@ -161,6 +161,11 @@ def check_the_way_home(run: JsonlRun, peers: list[Peer], pressed_ns: int) -> Non
 def way_home(run: JsonlRun, pressed_ns: int) -> list[dict[str, Any]]:
     """The commands of the stop."""
     return [x for x in run.lines() if x["t_send_ns"] >= pressed_ns and x["state"] == "RETURNING"]
+
+
+def poses_of(way: list[dict[str, Any]]) -> np.ndarray:
+    """Its poses (N, 30), each once: at home they are all the same, for as long as the stop lasts."""
+    return np.unique([values_of(line) for line in way], axis=0)
 
 
 def holds(arrived: Arrived, peer: Peer, poses: np.ndarray) -> bool:
@@ -295,6 +300,21 @@ def test_a_dead_terminal_ends_the_run_at_neutral(tmp_path: Path) -> None:
     assert lines[-1]["state"] == "STOPPED"
     np.testing.assert_allclose(values_of(lines[-1]), NEUTRAL, atol=1e-6)
     assert followed_after(lines, closed_ns) <= 10
+
+
+def test_a_terminal_that_stands_still_keeps_no_run_from_its_end(tmp_path: Path) -> None:
+    recording = write(tmp_path / "a.mcap", smooth(2000), pictures=False)
+    run = TerminalRun(tmp_path, "replay", recording)
+    run.wait_for("FOLLOWING")
+    run.press("\x13")  # Ctrl-S: from here on the terminal takes nothing
+    time.sleep(2.0)
+    told_ns = time.monotonic_ns()
+    run.signal(signal.SIGTERM)
+    assert run.wait() == 0
+    lines = run.lines()
+    check_safe(lines)
+    assert lines[-1]["state"] == "STOPPED"
+    assert followed_after(lines, told_ns) <= 10
 
 
 def hold(run: TerminalRun, seconds: float) -> None:

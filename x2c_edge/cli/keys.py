@@ -69,7 +69,8 @@ def watched(
         reader.join()
         with contextlib.suppress(termios.error):  # the terminal may have gone
             if before and _ours(keyboard):
-                termios.tcsetattr(keyboard, termios.TCSADRAIN, before[0])
+                # At once, because the terminal may stand still (Ctrl-S), and what it shows is not waited for.
+                termios.tcsetattr(keyboard, termios.TCSANOW, before[0])
 
 
 def _ours(terminal: int) -> bool:

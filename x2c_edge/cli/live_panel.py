@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from types import TracebackType
-from typing import Final, TextIO
+from typing import IO, Final, TextIO, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -15,6 +15,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from x2c_edge.cli.screen import Screen
 from x2c_edge.links.base import LinkStatus
 from x2c_edge.runtime.telemetry import Snapshot
 
@@ -65,6 +66,8 @@ class LivePanel:
         if self._live is not None:
             with contextlib.suppress(OSError):  # as below
                 self._live.stop()
+                if isinstance(self._console.file, Screen):
+                    self._console.file.finish()
 
     def update(self, snapshot: Snapshot) -> None:
         """Show this snapshot; outside a terminal, when it is time for a line."""
@@ -102,7 +105,11 @@ class _Quiet(Console):
 
 def panel_for(stream: TextIO, keys: tuple[str, ...] = ()) -> LivePanel:
     """The panel for a stream: redrawn when it is a terminal, lines otherwise."""
-    return LivePanel(_Quiet(file=stream, highlight=False), keys)
+    screen: TextIO | Screen = stream
+    if stream.isatty():
+        with contextlib.suppress(OSError):
+            screen = Screen(stream)
+    return LivePanel(_Quiet(file=cast("IO[str]", screen), highlight=False), keys)
 
 
 def plain_line(snapshot: Snapshot) -> str:
