@@ -1,6 +1,6 @@
 """A qemu on which the emulated arm64 tests take an hour and not days, made from qemu's source.
 
-    sudo apt install libglib2.0-dev pkg-config g++-aarch64-linux-gnu
+    sudo apt install libglib2.0-dev libattr1-dev pkg-config g++-aarch64-linux-gnu
     .venv/bin/pip install meson ninja pycotap
     apt source qemu                                           # 10.0; needs a deb-src line
     .venv/bin/python -m tools.check.arm64_qemu qemu-10.0.2    # the folder of the source
@@ -69,7 +69,8 @@ def build(source: Path) -> Path:
     if not (folder / "build.ninja").exists():
         run(
             ["../configure", "--target-list=aarch64-linux-user", "--static", "--disable-pie",
-             "--disable-docs", "--disable-tools", "--without-default-features", "--disable-install-blobs",
+             "--disable-docs", "--disable-tools", "--disable-install-blobs", "--without-default-features",
+             "--enable-attr",  # without it copying a file fails: listxattr is "not implemented"
              "--extra-cflags=-O3 -mavx2 -mfma", f"--python={sys.executable}"],
             cwd=folder, env=os.environ | programs,
         )  # fmt: skip
