@@ -128,7 +128,8 @@ def test_every_transport_at_once_loses_nothing(tmp_path: Path, sims: Sims) -> No
     assert used[2] >= 0.9 * sent["links"][zmq]["sent"]
     assert used[3] == sent["links"][tritium]["sent"]
     assert [report["ends"] for report in reports] == [3, 3, 0, 3]
-    assert sent["entries"] == {"FOLLOWING": 1, "STOPPED": 1}
+    held = sent["entries"].pop("HOLDING", 0)  # a busy machine may stand still for longer than that
+    assert sent["entries"] == {"FOLLOWING": 1 + held, "STOPPED": 1}
 
 
 def test_a_killed_sender_leaves_the_face_at_neutral_and_may_come_back(tmp_path: Path, sims: Sims) -> None:
