@@ -22,6 +22,16 @@ from tests.patience import patient
 from x2c_edge.controls import NAMES
 
 ROOT = Path(__file__).parents[2]
+# Settings of a run whose outcome a busy or an emulated machine must not decide: the cheapest gear, which may
+# take a second for a frame, and a pose that is kept meanwhile.
+PATIENT_RUN = """
+[run]
+budget_ms = 1000
+pipeline = "single-stage"
+[safety]
+hold_after = 5.0
+neutral_after = 9.0
+"""
 LATE_S = patient(60.0)  # nothing here takes that long, on the busiest machine
 
 
@@ -131,8 +141,9 @@ class JsonlRun:
 
     def wait_for(self, state: str) -> None:
         until = time.monotonic() + LATE_S
-        while self.state() != state:
-            assert time.monotonic() < until, f"still {self.state()}: {self.complaint()!r}"
+        while (now := self.state()) != state:
+            assert now != "STOPPED", f"it has ended: {self.complaint()!r}"
+            assert time.monotonic() < until, f"still {now}: {self.complaint()!r}"
             time.sleep(0.02)
 
     def complaint(self) -> object:

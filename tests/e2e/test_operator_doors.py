@@ -18,6 +18,7 @@ from tests.command_lines import check_safe
 from tests.e2e.edge import clip
 from tests.e2e.live_run import (
     LATE_S,
+    PATIENT_RUN,
     Arrived,
     JsonlRun,
     Peer,
@@ -368,7 +369,7 @@ def test_hold_to_run_lets_go_within_two_ticks_of_its_terminal(tmp_path: Path) ->
 def test_a_stop_is_in_time_while_vision_works(tmp_path: Path) -> None:
     """The program with its network, on a real face: the keys, and a new neutral by key and by ctl."""
     patient = tmp_path / "patient.toml"
-    patient.write_text("[run]\nbudget_ms = 1000\npipeline = 'single-stage'\n[safety]\nhold_after = 1.0\n")
+    patient.write_text(PATIENT_RUN)
     run = TerminalRun(tmp_path, "run", "--input", clip("d6"), "--config", patient)
     try:
         run.wait_for("FOLLOWING")

@@ -18,6 +18,7 @@ import pytest
 
 from tests.command_lines import check_safe
 from tests.e2e.edge import EDGE, Run, clip
+from tests.e2e.live_run import PATIENT_RUN
 from tests.patience import patient
 from x2c_edge.controls import NAMES, NEUTRAL
 from x2c_edge.links.codec import CmdU16, SerialParser
@@ -117,11 +118,8 @@ def test_mirror_swaps_the_sides(fast_run: Path, edge: Run, tmp_path: Path) -> No
 
 
 def start(folder: Path, *args: str) -> subprocess.Popen[str]:
-    """A live run in the background. The budget is wide, the gear the cheapest: a busy or an emulated
-    machine must not decide the outcome."""
-    (folder / "patient.toml").write_text(
-        "[run]\nbudget_ms = 1000\npipeline = 'single-stage'\n[safety]\nhold_after = 1.0\n"
-    )
+    """A live run in the background."""
+    (folder / "patient.toml").write_text(PATIENT_RUN)
     return subprocess.Popen(
         [*EDGE, "run", "--input", str(clip("d6")), "--config", "patient.toml", *args],
         cwd=folder,
