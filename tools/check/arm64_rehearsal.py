@@ -60,6 +60,8 @@ TEST_PACKAGES = ("coverage", "hypothesis", "onnx", "pytest", "pytest-timeout", "
 # longer than this is counted by itself (``too_slow``): neither right nor wrong.
 TEST_LIMIT_S = 240
 PATIENCE = 20  # times as long as elsewhere is what tests wait for
+# The last line that pytest prints of a run that came to its end; who kills it may still leave exit code 1.
+END = re.compile(r"=+ .* in \d+\.\d+s.* =+$")
 RESULT = re.compile(r"(tests/\S+?\.py)::.* (PASSED|SKIPPED|FAILED|ERROR|XFAIL|XPASS|TOO_SLOW)\b")
 
 # In order of what a board could have different: arithmetic, bytes, threads; then what is long. Minutes each.
@@ -254,7 +256,7 @@ def test_part(
         "--hypothesis-profile=ci", f"--timeout={test_limit_s}",
         *files,
     ]  # fmt: skip
-    start, before = time.monotonic(), ""
+    start, before, ended = time.monotonic(), "", False
     given: Counter[str] = Counter()
     seen = set()
 
@@ -270,6 +272,7 @@ def test_part(
         for line in process.stdout:
             log.write(line)
             log.flush()
+            ended = bool(END.match(line)) or ended
             result = RESULT.match(line)
             if result is None:
                 continue
@@ -280,7 +283,9 @@ def test_part(
             given[outcome] += 1
             seen.add(before := file)
         code = process.wait()
-    if code not in (0, 1):  # out of time, or pytest itself failed: the file that it was in is not through
+    if (
+        code not in (0, 1) or not ended
+    ):  # out of time, killed, or pytest itself failed: its last file is not through
         return
     if before:
         yield before, through()
