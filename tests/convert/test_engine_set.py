@@ -137,6 +137,16 @@ def test_a_clip_without_a_face(one_pack, folder, tmp_path, export_only, onnx_bac
         built(one_pack, "fp16", folder, picture, export_only, onnx_backend)
 
 
+def test_a_still_is_no_clip(one_pack, portrait, folder, tmp_path, export_only, onnx_backend):
+    import cv2
+
+    picture = tmp_path / "me.png"
+    cv2.imwrite(str(picture), portrait)
+    with pytest.raises(BadArgumentError, match=r"me\.png: one picture; give a few seconds"):
+        built(one_pack, "fp16", folder, picture, export_only, onnx_backend)
+    assert not folder.exists()
+
+
 def test_the_clip(one_pack, two_stage_pack, folder, monkeypatch: pytest.MonkeyPatch):
     """The user's, the pack's, the program's; never the pack's still, that a net of constants agrees on."""
     assert engine_set.clip_of(Order(one_pack, "fp16", folder, "mine.mp4")) == "mine.mp4"

@@ -50,10 +50,7 @@ def nets_of(pack: Pack) -> list[EngineNet]:
 
 
 def clip_of(order: Order) -> str:
-    """The clip to calibrate and judge with. BadArgumentError if there is none.
-
-    Never a still: in twelve crops of one picture a net that always says the same passes for a good one.
-    """
+    """The clip to calibrate and judge with. BadArgumentError if there is none."""
     if order.clip is not None:
         return order.clip
     own = order.pack.files.get("clip")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,7 +17,7 @@ from x2c_edge.backends.host import HostMemory
 from x2c_edge.capture.base import EndOfStream
 from x2c_edge.capture.open import SourceSpec, open_source
 from x2c_edge.controls import NAMES
-from x2c_edge.errors import NotFoundError
+from x2c_edge.errors import BadArgumentError, NotFoundError
 from x2c_edge.face.follow import FaceFollower
 from x2c_edge.frames import FaceCrop
 from x2c_edge.nets.landmarks import LANDMARK_IDS
@@ -53,13 +54,15 @@ def pipelines_of(pack: Pack, backend: Backend) -> list[Pipeline]:
 
 
 def crops_of(clip: str, pipeline: Pipeline) -> list[FaceCrop]:
-    """The followed face in every fifth frame of a video, picture or folder; at most twelve crops.
+    """The followed face in every fifth frame of a video or folder; at most twelve crops.
 
-    NotFoundError if there is no face in it.
+    NotFoundError if there is no face in it. BadArgumentError for a still: in twelve crops of one picture a
+    net that always says the same passes for a good one.
     """
     follower = FaceFollower(LANDMARK_IDS, crop_size=pipeline.crop_size, crop_scale=pipeline.crop_scale)
     source = open_source(SourceSpec(input=clip))
     crops: list[FaceCrop] = []
+    pictures: set[bytes] = set()
     number = 0
     try:
         while len(crops) < CROPS:
@@ -70,6 +73,7 @@ def crops_of(clip: str, pipeline: Pipeline) -> list[FaceCrop]:
             if follower.update(crop, seen.landmarks, seen.presence):
                 if number % SPACING == 0:
                     crops.append(crop)
+                    pictures.add(hashlib.sha256(frame.image.tobytes()).digest())
                 number += 1
     except EndOfStream:
         pass
@@ -77,6 +81,10 @@ def crops_of(clip: str, pipeline: Pipeline) -> list[FaceCrop]:
         source.close()
     if not crops:
         raise NotFoundError(f"clip {clip}: no face is found in it; give another with --clip")
+    if len(pictures) == 1:
+        raise BadArgumentError(
+            f"clip {clip}: one picture; give a few seconds of a face that moves with --clip"
+        )
     return crops
 
 
