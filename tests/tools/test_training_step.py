@@ -2,11 +2,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+from types import ModuleType
 
+import pytest
 import torch
+import typer
 from torch import nn
+from typer.testing import CliRunner
 
 from tests.patience import patient
+from tools.train import generator_course, mapping_course
 from tools.train.training_step import laid_out, layout_of, mixed_precision
 from x2c_edge import processor
 
@@ -46,3 +52,17 @@ def test_bfloat16_only_where_it_is_computed():
         assert net(x).dtype == (torch.bfloat16 if processor.computes_bfloat16() else torch.float32)
     with mixed_precision(bf16=False):
         assert net(x).dtype == torch.float32
+
+
+@pytest.mark.parametrize("course", [mapping_course, generator_course])
+@pytest.mark.parametrize("rate", ["0", "nan", "inf", "-1e-3"])
+def test_a_learning_rate_that_leads_nowhere_is_told_before_any_work(
+    course: ModuleType, rate: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    app = typer.Typer()
+    app.command()(course.main)
+    result = CliRunner().invoke(app, [f"--lr={rate}"])
+    assert result.exit_code == 2
+    assert result.output == f"--lr {float(rate):g}: give a number above 0\n"
+    assert not list(tmp_path.iterdir())

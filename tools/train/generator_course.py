@@ -37,7 +37,7 @@ from tools.train.one_net import write_with
 from tools.train.pack_place import require_place
 from tools.train.people_motions import PeopleMotions, Row, Values, kept_shards, lost_of, most
 from tools.train.single_stage import average_into
-from tools.train.training_step import laid_out, mixed_precision
+from tools.train.training_step import laid_out, mixed_precision, require_learning_rate
 from tools.train.transfer import SIZE, Parts, difference, picture_tensor, picture_weight
 from x2c_edge import packs
 from x2c_edge.controls import INDEX
@@ -67,6 +67,7 @@ def main(
     """All stages; prints what the mapping network reads of people whom nobody has learnt from."""
     with user_errors():
         torch.set_num_threads(threads)
+        require_learning_rate(lr)
         require_place(out)
         opened = packs.open_pack(pack)
         loaded = load_mapping(None, pack)

@@ -16,7 +16,6 @@ run in another order with other thread counts and processors.
 
 from __future__ import annotations
 
-import math
 import shlex
 import sys
 from dataclasses import replace
@@ -36,6 +35,7 @@ from tools.train.mapping_pictures import Pairs, SomePairs, in_memory, spread
 from tools.train.mapping_recipe import Recipe, trunk_of
 from tools.train.mapping_training import Machine, Trained, machine_here, predict, train
 from tools.train.torchvision_weights import read_trunk
+from tools.train.training_step import require_learning_rate
 from x2c_edge.errors import BadArgumentError
 from x2c_edge.nets.mapping import TrunkConfig
 from x2c_edge.nets.trunks import ResNetConfig
@@ -79,8 +79,7 @@ def main(
                 raise BadArgumentError(f"--out {out}: give a name that ends in .json")
             if precision not in ("auto", "bf16", "fp32"):
                 raise BadArgumentError(f"--precision {precision}: choose auto, bf16 or fp32")
-            if not 0 < lr < math.inf:
-                raise BadArgumentError(f"--lr {lr:g}: give a number above 0")
+            require_learning_rate(lr)
             if loss not in ("huber", "spread"):
                 raise BadArgumentError(f"--loss {loss}: choose huber or spread")
             sized = trunk_of(trunk, size, _numbers("--widths", widths), _numbers("--blocks", blocks))

@@ -35,6 +35,7 @@ from tools.train.mapping_file import save_trained
 from tools.train.mapping_pictures import ArrayPairs, SomePairs, from_bytes, in_memory, normalised
 from tools.train.mapping_training import Machine, Trained, train
 from tools.train.people_motions import SHARD, PeopleMotions, Row
+from tools.train.training_step import require_learning_rate
 from tools.train.transfer import SIZE
 from x2c_edge import packs
 from x2c_edge.nets.mapping import MappingNetwork
@@ -64,6 +65,7 @@ def main(
     """All stages; prints what it reads before and after, on animations and people that it has not seen."""
     with user_errors():
         torch.set_num_threads(threads)
+        require_learning_rate(lr)
         opened = packs.open_pack(pack)
         loaded = load_mapping(None, pack)
         assert loaded is not None
@@ -107,7 +109,7 @@ def main(
             say(f"{name}: mean absolute error {was:.4f} before, {now:.4f} after")
         command = f"python -m tools.train.mapping_course --motions {motions} --animations {animations}"
         stated = {name: round(now, 5) for name, (_, now) in errors.items()}
-        by = f"{command} --epochs {epochs} --seed {seed}"
+        by = f"{command} --epochs {epochs} --lr {lr:g} --seed {seed}"
         save_trained(out, replace(trained, trained_by=by, accuracy=stated))
         kept.unlink(missing_ok=True)
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final, TypeVar
 
 import torch
 from torch import nn
 
 from x2c_edge import processor
+from x2c_edge.errors import BadArgumentError
 
 NetT = TypeVar("NetT", bound=nn.Module)
 # PyTorch 2.13's oneDNN writes past its buffers in the gradient of a strided 1x1 convolution that has fewer
 # input channels than this, if the memory is channels-last and the processor has no AVX-512: the process
 # dies, sometimes later. (Found with 2 to 6 channels; 7 and 8 ran. Larger kernels and stride 1 are sound.)
 _FEWEST_CHANNELS: Final = 8
+
+
+def require_learning_rate(lr: float) -> None:
+    """Before hours of training. BadArgumentError for what is no step forward."""
+    if not 0 < lr < math.inf:
+        raise BadArgumentError(f"--lr {lr:g}: give a number above 0")
 
 
 def mixed_precision(device: str = "cpu", *, bf16: bool | None = None) -> torch.autocast:
