@@ -9,7 +9,7 @@ Two things of qemu's are changed: NEON's float instructions use the host's vecto
 says where that is certain not to differ), and the table in which translated code is found again holds what
 PyTorch jumps to. The new emulator must give what the one in PATH gives, bit by bit (arm64_vectors_check.cpp);
 then it becomes build/arm64/bin/qemu-aarch64, which ``arm64_rehearsal`` takes before any other. Needs a
-processor with AVX2 and FMA.
+processor with AVX2, FMA and F16C.
 """
 
 from __future__ import annotations
@@ -30,11 +30,23 @@ from x2c_edge.errors import UserError
 FOLDER = Path(__file__).parent
 VECTORS = FOLDER / "arm64_vectors.c.inc"
 CHECK = FOLDER / "arm64_vectors_check.cpp"
-# What arm64_vectors.c.inc defines anew: gvec_NAME_s, in qemu made by one of its macros, each on a line.
+# What arm64_vectors.c.inc defines anew: gvec_NAME, in qemu made by one of its macros, each on a line.
 NAMES = (
-    "fadd", "fsub", "fmul", "fmax", "fmin", "fmaxnum", "fminnum", "fceq", "fcge", "fcgt", "vfma", "vfms",
-    "fmul_idx", "fmla_idx", "fmls_idx",
-)  # fmt: skip
+    *(
+        "fadd_s",
+        "fsub_s",
+        "fmul_s",
+        "fmax_s",
+        "fmin_s",
+        "fmaxnum_s",
+        "fminnum_s",
+        "fceq_s",
+        "fcge_s",
+        "fcgt_s",
+    ),
+    *("vfma_s", "vfms_s", "fmul_idx_s", "fmla_idx_s", "fmls_idx_s"),
+    *("fadd_h", "fsub_h", "fmul_h", "vfma_h", "vfms_h", "fmul_idx_h", "fmla_idx_h", "fmls_idx_h"),
+)
 
 
 def edited(file: Path, changes: dict[str, str]) -> str:
@@ -54,7 +66,7 @@ def change(source: Path) -> None:
         if not file.is_file():
             raise UserError(f"arm64 qemu: {file} is missing; give the folder of qemu's source")
     if VECTORS.name not in helpers.read_text():
-        renamed = edited(helpers, {rf"\((gvec_{name}_s), ": r"(\1_each, " for name in NAMES})
+        renamed = edited(helpers, {rf"\((gvec_{name}), ": r"(\1_each, " for name in NAMES})
         larger = edited(table, {r"(TB_JMP_CACHE_BITS) 12\b": r"\1 16"})
         table.write_text(larger)
         helpers.write_text(f'{renamed}\n#include "{VECTORS.name}"\n')
@@ -71,7 +83,7 @@ def build(source: Path) -> Path:
             ["../configure", "--target-list=aarch64-linux-user", "--static", "--disable-pie",
              "--disable-docs", "--disable-tools", "--disable-install-blobs", "--without-default-features",
              "--enable-attr",  # without it copying a file fails: listxattr is "not implemented"
-             "--extra-cflags=-O3 -mavx2 -mfma", f"--python={sys.executable}"],
+             "--extra-cflags=-O3 -mavx2 -mfma -mf16c", f"--python={sys.executable}"],
             cwd=folder, env=os.environ | programs,
         )  # fmt: skip
     run(["ninja", "qemu-aarch64"], cwd=folder, env=os.environ | programs)
@@ -82,7 +94,7 @@ def compare(usual: str, quick: Path) -> None:
     """UserError where the two emulators differ in a bit."""
     program = HERE / "vectors_check"
     compiler = need("aarch64-linux-gnu-g++", "apt install g++-aarch64-linux-gnu")
-    run([compiler, "-std=c++17", "-O2", "-static", "-o", program, CHECK])
+    run([compiler, "-std=c++17", "-O2", "-march=armv8.2-a+fp16", "-static", "-o", program, CHECK])
     said = []
     for emulator in (usual, str(quick)):
         command = [emulator, "-cpu", "cortex-a76", str(program)]
@@ -101,7 +113,9 @@ def main(source: Path = typer.Argument(help="Folder of qemu's source, 10.0.")) -
         quick = build(source.resolve())
         compare(usual, quick)
         QUICK_EMULATOR.parent.mkdir(exist_ok=True)
-        shutil.copy(quick, QUICK_EMULATOR)
+        new = QUICK_EMULATOR.with_suffix(".new")  # the one that is there may be running
+        shutil.copy(quick, new)
+        new.replace(QUICK_EMULATOR)
         typer.echo(f"{QUICK_EMULATOR}: arm64_rehearsal takes it now")
 
 
