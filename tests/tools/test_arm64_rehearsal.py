@@ -49,3 +49,9 @@ def test_the_file_that_was_cut_off_is_not_through(
 ) -> None:
     said = LINES + "tests/links/test_b.py::test_two unshare: sigprocmask unblock failed\n"
     assert read(monkeypatch, tmp_path, said, code) == {FILES[0]: {"PASSED": 1, "SKIPPED": 1}}
+
+
+def test_files_of_slow_tests_alone_are_through(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said = "collecting ... collected 9 items / 9 deselected / 0 selected\n"
+    end = "============================ 9 deselected in 0.31s ============================\n"
+    assert read(monkeypatch, tmp_path, said + end, 5) == {file: {} for file in FILES}
