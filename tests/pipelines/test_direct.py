@@ -107,17 +107,16 @@ def test_the_gate_covers_it(pack, portrait_clip_pack, monkeypatch):
 
 
 @pytest.fixture
-def portrait_clip_pack(pack, portrait, tmp_path) -> packs.Pack:
-    """The pack with a picture to be judged on, in a folder of the test's own."""
+def portrait_clip_pack(pack, face_clip, tmp_path) -> packs.Pack:
+    """The pack with a clip to be judged on, in a folder of the test's own."""
     import shutil
-
-    import cv2
 
     folder = tmp_path / "judged"
     shutil.copytree(pack.path, folder)
-    assert cv2.imwrite(str(folder / "face.png"), portrait)
+    own = folder / face_clip.name
+    shutil.copyfile(face_clip, own)
     here = packs.read_manifest(folder)
-    clip = packs.PackFile(folder / "face.png", packs.sha256_of(folder / "face.png"))
+    clip = packs.PackFile(own, packs.sha256_of(own))
     packs.write_manifest(replace(here, files=here.files | {"clip": clip}))
     return packs.open_pack(str(folder))
 

@@ -32,21 +32,10 @@ VECTORS = FOLDER / "arm64_vectors.c.inc"
 CHECK = FOLDER / "arm64_vectors_check.cpp"
 # What arm64_vectors.c.inc defines anew: gvec_NAME, in qemu made by one of its macros, each on a line.
 NAMES = (
-    *(
-        "fadd_s",
-        "fsub_s",
-        "fmul_s",
-        "fmax_s",
-        "fmin_s",
-        "fmaxnum_s",
-        "fminnum_s",
-        "fceq_s",
-        "fcge_s",
-        "fcgt_s",
-    ),
-    *("vfma_s", "vfms_s", "fmul_idx_s", "fmla_idx_s", "fmls_idx_s"),
-    *("fadd_h", "fsub_h", "fmul_h", "vfma_h", "vfms_h", "fmul_idx_h", "fmla_idx_h", "fmls_idx_h"),
-)
+    "fadd_s", "fsub_s", "fmul_s", "fmax_s", "fmin_s", "fmaxnum_s", "fminnum_s", "fceq_s", "fcge_s", "fcgt_s",
+    "vfma_s", "vfms_s", "fmul_idx_s", "fmla_idx_s", "fmls_idx_s",
+    "fadd_h", "fsub_h", "fmul_h", "vfma_h", "vfms_h", "fmul_idx_h", "fmla_idx_h", "fmls_idx_h",
+)  # fmt: skip
 
 
 def edited(file: Path, changes: dict[str, str]) -> str:
