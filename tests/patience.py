@@ -7,6 +7,8 @@ from typing import Final
 
 # Set by tools/check/arm64_rehearsal.py.
 PATIENCE: Final = float(os.environ.get("X2C_EDGE_TEST_PATIENCE", "1"))
+# Whether the machine is emulated: what needs a picture in time does not get it.
+EMULATED: Final = PATIENCE > 1
 
 
 def patient(seconds: float) -> float:

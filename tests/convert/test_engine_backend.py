@@ -7,6 +7,7 @@ stream comes to it (tests/fake_cuda.py).
 from __future__ import annotations
 
 import ctypes
+import platform
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -283,8 +284,9 @@ def test_the_robot_s_face(two_stage_pack, crops, on_device):
         pipeline = make()
         rehearse(pipeline, crops)
         pictures.append(pipeline.measure(crops[1]).robot_face.astype(int))
-    # Random weights, grey levels. x86-64 sums halves in floats and differs by 1, arm64 in halves: by 5.
-    assert np.abs(pictures[0] - pictures[1]).max() <= 8
+    # Grey levels. x86-64 sums halves in floats and differs by 1, arm64 in halves, by 5: random weights.
+    limit = 8 if platform.machine() == "aarch64" else 4
+    assert np.abs(pictures[0] - pictures[1]).max() <= limit
 
 
 @pytest.mark.parametrize("device", [BOARD, CARD], ids=lambda device: device.name)

@@ -1,4 +1,4 @@
-"""Precision and memory layout of a training step: what this processor computes fast, and without dying."""
+"""Rate, precision and memory layout of a training step: what a processor computes fast, and without dying."""
 
 from __future__ import annotations
 
