@@ -62,11 +62,21 @@ def test_a_priority_that_is_denied_is_not_promised():
     assert done.stdout == "False\n", done.stderr
 
 
-def test_an_opencv_that_cannot_be_loaded_is_found(tmp_path: Path):
-    """As where the system lacks libGL: the doctor ends its round, a run ends in one line."""
-    (tmp_path / "cv2.py").write_text(
-        "raise ImportError('libGL.so.1: cannot open shared object file', name='cv2')\n"
-    )
+@pytest.mark.parametrize(
+    ("why", "name", "fix"),
+    [
+        ("libGL.so.1: cannot open shared object file", "cv2", "sudo apt install libgl1 libglib2.0-0 libxcb1"),
+        (
+            "numpy.core.multiarray failed to import",
+            None,
+            "pip install 'numpy<2' (for a system's OpenCV), or ",
+        ),
+    ],
+)
+def test_an_opencv_that_cannot_be_loaded_is_found(tmp_path: Path, why: str, name: str | None, fix: str):
+    """As where the system lacks libGL, or an OpenCV for NumPy 1 meets NumPy 2 (4.8.0 with 2.4 says this):
+    the doctor ends its round, a run ends in one line."""
+    (tmp_path / "cv2.py").write_text(f"raise ImportError({why!r}, name={name!r})\n")
     path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
 
     def told(*words: str) -> subprocess.CompletedProcess[str]:
@@ -75,10 +85,10 @@ def test_an_opencv_that_cannot_be_loaded_is_found(tmp_path: Path):
 
     doctor = told("doctor")
     assert (doctor.returncode, doctor.stderr) == (3, "")
-    assert "FAIL video files    OpenCV cannot be loaded: libGL.so.1" in doctor.stdout
-    assert "fix: sudo apt install libgl1 libglib2.0-0 libxcb1\n" in doctor.stdout
+    assert f"FAIL video files    OpenCV cannot be loaded: {why}\n" in doctor.stdout
+    assert f"fix: {fix}" in doctor.stdout
     assert "tick priority" in doctor.stdout
     run = told("run", "--input", "clip.mp4")
     assert run.returncode == 3
-    assert run.stderr.startswith("x2c-edge: OpenCV cannot be loaded (libGL.so.1")
+    assert run.stderr.startswith(f"x2c-edge: OpenCV cannot be loaded ({why}); ")
     assert run.stderr.count("\n") == 1

@@ -94,8 +94,8 @@ def main() -> None:
         if os.environ.get("X2C_EDGE_DEBUG"):
             raise
         error = trouble
-    except ImportError as trouble:  # of OpenCV, where the system lacks a library that its wheel needs
-        if os.environ.get("X2C_EDGE_DEBUG") or trouble.name != "cv2":
+    except ImportError as trouble:
+        if os.environ.get("X2C_EDGE_DEBUG") or not _of_opencv(trouble):
             raise
         error = NotFoundError(f"OpenCV cannot be loaded ({trouble}); what to do says: x2c-edge doctor")
     except OSError as trouble:
@@ -106,6 +106,11 @@ def main() -> None:
     with contextlib.suppress(OSError):
         print(f"x2c-edge: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
+
+
+def _of_opencv(error: ImportError) -> bool:
+    """Whether the system lacks a library that OpenCV's wheel needs, or OpenCV is built for another NumPy."""
+    return error.name == "cv2" or ("numpy" in str(error) and "cv2" not in sys.modules)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,8 @@ def _video() -> Finding:
         fix = "pip install --force-reinstall opencv-python"
         if ".so" in str(error):  # which its wheel takes from the system
             fix = "sudo apt install libgl1 libglib2.0-0 libxcb1"
+        elif "numpy" in str(error):  # JetPack's and Ubuntu's OpenCV are built for NumPy 1
+            fix = "pip install 'numpy<2' (for a system's OpenCV), or pip install --upgrade opencv-python"
         return Finding("video files", False, f"OpenCV cannot be loaded: {error}", fix, needed=True)
     return Finding("video files", True, f"OpenCV {cv2.__version__}", needed=True)
 
