@@ -72,9 +72,15 @@ def test_a_pack_is_measured_and_written(calm: data.FaceSet, small_pack: Path):
     assert set(people.gain) == {"single-stage"}
 
 
-def test_a_set_without_anybody_at_rest_is_said(faces: data.FaceSet, small_pack: Path) -> None:
+def test_a_set_without_anybody_at_rest_is_said(calm: data.FaceSet, small_pack: Path) -> None:
+    smiling = data.FaceSet(**{**vars(calm), "blendshapes": np.full_like(calm.blendshapes, 0.6)})
     with pytest.raises(NotFoundError, match="fewer than two people"):
-        measure_people.measure(packs.open_pack(str(small_pack)), faces, faces)
+        measure_people.measure(packs.open_pack(str(small_pack)), smiling, calm)
+
+
+def test_a_set_without_a_label_is_said(faces: data.FaceSet) -> None:
+    with pytest.raises(NotFoundError, match="no labels 'jawOpen"):
+        measure_people.at_rest(faces)
 
 
 def test_a_pack_that_cannot_be_written_still_opens(calm: data.FaceSet, small_pack: Path):

@@ -47,10 +47,12 @@ MOST_GAIN: Final = 1.5  # what is hardly seen would only be made to tremble
 
 
 def at_rest(faces: data.FaceSet) -> NDArray[np.bool_]:
-    """(N,): frontal and calm, by the labels."""
+    """(N,): frontal and calm, by the labels. NotFoundError for a set that lacks one of ``CALM``."""
     calm = np.ones(len(faces.images), bool)
     for name, most in CALM.items():
         columns = [i for i, column in enumerate(faces.names) if column.startswith(name)]
+        if not columns:
+            raise NotFoundError(f"the set of faces has no labels '{name}...'")
         calm &= faces.blendshapes[:, columns].mean(1) < most
     yaw_pitch = np.abs(data.angles_from_rotation(faces.rotation)[:, :2]).max(1)
     return np.asarray(calm & (yaw_pitch < np.radians(FRONTAL_DEG)))
