@@ -59,20 +59,19 @@ def halved(model: onnx.ModelProto, narrow: Collection[str]) -> onnx.ModelProto:
     return model
 
 
-def summed_in_floats(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph, which is used up, with Casts around every product of halves, and before what makes them
-    int8: the same numbers, summed and rounded as a GPU does.
+def worked_in_floats(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph, which is used up, with Casts around everything that takes or gives halves: worked out of the
+    same numbers in float32, each result rounded to float16.
 
-    For a CPU, where ONNX Runtime's arithmetic with halves is another on every processor: on x86-64 it may not
-    round between two products, on arm64 it sums in halves and (up to 1.29, its issue 18576) makes int8 by
-    cutting off.
+    For a CPU, where ONNX Runtime's arithmetic with halves is another by processor and release: on x86-64 it
+    leaves out the rounding between what it works out in floats anyway, on arm64 it sums in halves, and up to
+    1.29 (its issue 18576) it makes int8 of halves by cutting off.
     """
     types = tensor_types(model)
     nodes: list[onnx.NodeProto] = []
     wide: dict[str, str] = {}
     for node in model.graph.node:
-        sums = node.op_type in PRODUCTS and types[node.output[0]][0] == HALF
-        if not sums and node.op_type != "QuantizeLinear":
+        if node.op_type in ("Cast", "DequantizeLinear"):  # one rounding, wherever it is done
             nodes.append(node)
             continue
         for i, name in enumerate(node.input):
@@ -83,11 +82,11 @@ def summed_in_floats(model: onnx.ModelProto) -> onnx.ModelProto:
                 nodes.append(helper.make_node("Cast", [name], [wide[name]], f"{name}/Widen", to=FLOAT))
             node.input[i] = wide[name]
         nodes.append(node)
-        if sums:
-            (name,) = node.output
-            node.output[0] = f"{name}/sum"
-            nodes.append(helper.make_node("Cast", [node.output[0]], [name], f"{name}/Round", to=HALF))
-    del model.graph.node[:]
+        for i, name in enumerate(node.output):
+            if types[name][0] == HALF:
+                node.output[i] = f"{name}/exact"
+                nodes.append(helper.make_node("Cast", [f"{name}/exact"], [name], f"{name}/Round", to=HALF))
+    del model.graph.node[:], model.graph.value_info[:]
     model.graph.node.extend(nodes)
     return model
 

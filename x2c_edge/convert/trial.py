@@ -11,7 +11,7 @@ import onnx
 from x2c_edge.backends.base import Backend, Buffers
 from x2c_edge.backends.engine_files import engine_name
 from x2c_edge.backends.host import HostMemory
-from x2c_edge.convert.onnx_types import summed_in_floats
+from x2c_edge.convert.onnx_types import worked_in_floats
 from x2c_edge.packs import NetSpec
 
 _DTYPES: Final[Mapping[str, type[np.generic]]] = {
@@ -46,13 +46,13 @@ class Trial(HostMemory):
 
 
 def session(file: bytes, threads: int) -> Any:
-    """The graph, opened on the CPU; what it sums of halves it sums in floats, as a GPU does."""
+    """The graph, opened on the CPU; what it gives as halves is worked out in floats and rounded."""
     import onnxruntime  # only int8 needs it
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    graph = summed_in_floats(onnx.load_from_string(file))
+    graph = worked_in_floats(onnx.load_from_string(file))
     # On arm64 ONNX Runtime lays halves and bytes out channels-last, pools too, and then has no such kernel
     # (1.23; found by the emulated tests): it could not open what it had made.
     return onnxruntime.InferenceSession(
