@@ -92,3 +92,12 @@ def test_an_opencv_that_cannot_be_loaded_is_found(tmp_path: Path, why: str, name
     assert run.returncode == 3
     assert run.stderr.startswith(f"x2c-edge: OpenCV cannot be loaded ({why}); ")
     assert run.stderr.count("\n") == 1
+
+
+def test_a_numpy_that_cannot_be_loaded_is_not_called_opencv(tmp_path: Path):
+    (tmp_path / "numpy.py").write_text("raise ImportError('libopenblas.so.0 is missing', name='numpy')\n")
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    command = [sys.executable, "-m", "x2c_edge.cli.main", "run", "--input", "clip.mp4"]
+    run = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert run.stderr.endswith("ImportError: libopenblas.so.0 is missing\n")

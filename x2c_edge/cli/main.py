@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -110,7 +111,8 @@ def main() -> None:
 
 def _of_opencv(error: ImportError) -> bool:
     """Whether the system lacks a library that OpenCV's wheel needs, or OpenCV is built for another NumPy."""
-    return error.name == "cv2" or ("numpy" in str(error) and "cv2" not in sys.modules)
+    lines = (frame.line or "" for frame in traceback.extract_tb(error.__traceback__))
+    return error.name == "cv2" or any(line.strip() == "import cv2" for line in lines)
 
 
 if __name__ == "__main__":
