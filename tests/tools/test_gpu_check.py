@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.patience import EMULATED
-from tools.gpu import gpu_check, jetson_parts
+from tools.gpu import cuda_parts, gpu_check, jetson_parts, parts
 from tools.gpu.gpu_check import PARTS, performed
 from tools.gpu.parts import Skip
 from tools.gpu.tegrastats import readings, summary
@@ -260,3 +262,70 @@ def test_what_ran_beside_a_build_that_failed_is_done_again(a_part, tmp_path: Pat
     parts = json.loads((out / "gpu_check.json").read_text())["parts"]
     assert (parts["build"]["state"], parts["clocks"]["state"]) == ("wrong", "ok")
     assert not gpu_check.is_done("clocks", parts["clocks"], gpu_check.sources())
+
+
+DRIVER = """
+#include <string.h>
+int cuInit(unsigned flags) { return 0; }
+int cuDeviceGetCount(int *n) { *n = 1; return 0; }
+int cuDeviceGet(int *device, int i) { *device = i; return 0; }
+int cuDriverGetVersion(int *v) { *v = 12060; return 0; }
+int cuDeviceGetName(char *name, int size, int device) { strncpy(name, "Orin", size); return 0; }
+int cuDeviceGetAttribute(int *value, int which, int device) { *value = which == 75 ? 8 : 7; return 0; }
+"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_a_gpu_that_pytorch_does_not_see_is_one(tmp_path: Path):
+    """With a driver library of our own, and the PyTorch for CPUs: what needs no PyTorch is not left out."""
+    library = ["cc", "-shared", "-fPIC", "-o", str(tmp_path / "libcuda.so.1"), "-xc", "-"]
+    subprocess.run(library, input=DRIVER, text=True, check=True)
+    command = [sys.executable, "tools/gpu/gpu_check.py", "--out", str(tmp_path), "--only", "kernels"]
+    environment = os.environ | {"LD_LIBRARY_PATH": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        [*command, "--only", "build"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    page = (tmp_path / "gpu_check.md").read_text()
+    assert "gpu Orin, capability 8.7, driver's CUDA 12.6" in page
+    assert re.search(r"kernels +skipped +PyTorch 2\S+ does not see the GPU; docs/jetson.md", done.stdout)
+    assert "build      skipped  nvcc is not on PATH" in done.stdout
+
+
+def test_a_cmake_that_is_too_old_is_told_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    old = tmp_path / "cmake"
+    old.write_text("#!/bin/sh\necho 'cmake version 3.22.1'\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(AssertionError, match=r"3\.24 is needed: pip install 'cmake>=3\.24' \(.* is older"):
+        cuda_parts.new_enough_cmake()
+    old.write_text("#!/bin/sh\necho 'cmake version 3.24.0'\n")
+    assert cuda_parts.new_enough_cmake() == str(old)
+
+
+def test_what_was_built_is_what_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As in an editable install, whose finder comes before the path."""
+    (tmp_path / "x2c_edge").mkdir()
+    package = tmp_path / "x2c_edge/__init__.py"
+    package.write_text("__path__ = []")
+    installed, built = tmp_path / "installed.so", tmp_path / "_kernels.so"
+    installed.write_text("before")
+    built.write_text("after")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util as u, sys\n"
+        f"places = {{'x2c_edge': {str(package)!r}, 'x2c_edge._kernels': {str(installed)!r}}}\n"
+        "class Finder:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        return u.spec_from_file_location(name, places[name]) if name in places else None\n"
+        "sys.meta_path.insert(0, Finder)\n"
+    )
+    for module in (cuda_parts, parts):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    cuda_parts.put_into_package(built)
+    assert installed.read_text() == (tmp_path / "x2c_edge/_kernels.so").read_text() == "after"
+    elsewhere = tmp_path / "elsewhere/x2c_edge"
+    elsewhere.mkdir(parents=True)
+    monkeypatch.setattr(cuda_parts, "ROOT", elsewhere.parent)
+    with pytest.raises(AssertionError, match="not this checkout: pip install -e"):
+        cuda_parts.put_into_package(built)

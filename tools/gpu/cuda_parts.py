@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -37,20 +38,67 @@ PYBIND11_VERSION = "set(PACKAGE_VERSION 3.0)\nset(PACKAGE_VERSION_COMPATIBLE TRU
 
 def build_extension() -> Found:
     """CMake and nvcc into build/gpu_check, the module into the package."""
-    for tool in ("cmake", "nvcc"):
-        if shutil.which(tool) is None:
-            raise Skip(f"{tool} is not on PATH")
+    if shutil.which("nvcc") is None:
+        raise Skip("nvcc is not on PATH")
     folder = ROOT / "build" / "gpu_check"
     folder.mkdir(parents=True, exist_ok=True)
+    cmake = new_enough_cmake()
     command = [
-        "cmake", "-S", str(ROOT), "-B", str(folder), "-DX2C_CUDA=ON", f"-DPython_EXECUTABLE={sys.executable}",
+        cmake, "-S", str(ROOT), "-B", str(folder), "-DX2C_CUDA=ON", f"-DPython_EXECUTABLE={sys.executable}",
         f"-Dpybind11_DIR={pybind11_folder(folder)}", "-DCMAKE_BUILD_TYPE=Release",
     ]  # fmt: skip
     run(command)
-    run(["cmake", "--build", str(folder), "-j", str(len(os.sched_getaffinity(0))), "--target", "_kernels"])
+    run([cmake, "--build", str(folder), "-j", str(len(os.sched_getaffinity(0))), "--target", "_kernels"])
     (module,) = folder.glob("_kernels*.so")
-    shutil.copy2(module, ROOT / "x2c_edge" / module.name)
+    put_into_package(module)
     return f"{module.name}, {module.stat().st_size / 1e6:.1f} MB, warnings are errors", []
+
+
+def new_enough_cmake() -> str:
+    """PATH's, or this Python's own. Skip without one; AssertionError if it is older than CMakeLists.txt asks
+    for (Ubuntu 22.04, and so JetPack 6, has 3.22)."""
+    (needed,) = re.findall(
+        r"cmake_minimum_required\(VERSION ([\d.]+)\)", (ROOT / "CMakeLists.txt").read_text()
+    )
+    said = []
+    for places in (None, str(Path(sys.executable).parent)):
+        found = shutil.which("cmake", path=places)
+        if found is None:
+            continue
+        version = re.search(r"version (\d+)\.(\d+)", run([found, "--version"]))
+        if version and tuple(map(int, version.groups())) >= tuple(map(int, needed.split("."))):
+            return found
+        said.append(f"{found} is older")
+    remedy = f"cmake {needed} is needed: pip install 'cmake>={needed}'"
+    if not said:
+        raise Skip(f"cmake is not on PATH; {remedy}")
+    raise AssertionError(f"{remedy} ({', '.join(said)})")
+
+
+def put_into_package(module: Path) -> None:
+    """Where the next process imports it from: in an editable install that is not the checkout. AssertionError
+    if another package would be tested."""
+    place = ROOT / "x2c_edge" / module.name
+    replaced(place, module)
+    names = "'x2c_edge', 'x2c_edge._kernels'"
+    ask = f"import importlib.util as u; print(*(u.find_spec(n).origin for n in ({names})), sep='\\n')"
+    package, imported = map(Path, run([sys.executable, "-c", ask]).splitlines()[-2:])
+    if package.parent.resolve() != place.parent.resolve():
+        raise AssertionError(f"Python imports {package.parent}, not this checkout: pip install -e . here")
+    if imported.resolve() != place.resolve():
+        try:
+            replaced(imported, module)
+        except OSError as error:
+            raise AssertionError(
+                f"Python imports {imported}, which cannot be replaced ({error.strerror}): pip install -e ."
+            ) from None
+
+
+def replaced(place: Path, module: Path) -> None:
+    """Not written into: a process may run it."""
+    new = place.with_name(f".{place.name}.new")
+    shutil.copy2(module, new)
+    new.replace(place)
 
 
 def pybind11_folder(build: Path) -> Path:

@@ -2,13 +2,13 @@
 
     python3 tools/gpu/gpu_check.py [--out DIR] [--build] [--again]
 
-Needs Python 3.10, torch, numpy, nvcc and cmake, and downloads nothing. What else it would use and does not
-find (pytest, compute-sanitizer, TensorRT, ...) it names as skipped. The parts come in the order of what is
-worth knowing first, each in a process of its own that is ended when its time is up. DIR/gpu_check.json keeps
-how each part ended: started again, the command builds what has changed and goes on with the parts that are
-not right yet; where a source has changed, with all of them. DIR/gpu_check.md is the same as a page, and whole
-after every part. Exit code: 0 all that ran is right, 1 something is wrong, 3
-there is no CUDA device.
+Needs Python 3.10, numpy, nvcc and cmake, and downloads nothing. What else it would use and does not find
+(a PyTorch that sees the GPU, pytest, compute-sanitizer, TensorRT, ...) it names as skipped. The parts come in
+the order of what is worth knowing first, each in a process of its own that is ended when its time is up.
+DIR/gpu_check.json keeps how each part ended: started again, the command builds what has changed and goes on
+with the parts that are not right yet; where a source has changed, with all of them. DIR/gpu_check.md is the
+same as a page, and whole after every part. Exit code: 0 all that ran is right, 1 something is wrong, 3 there
+is no CUDA device.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tools.gpu import cuda_parts as cuda
 from tools.gpu import jetson_parts as jetson
+from tools.gpu.device import cuda_device
 from tools.gpu.parts import ROOT, Part, Skip, cell
 from x2c_edge.whole_file import write_whole
 
@@ -42,15 +43,15 @@ MADE = (".so", ".pyc")  # of those files
 PARTS = {
     "clocks": Part(jetson.clocks, 30, "jetson"),
     "build": Part(cuda.build_extension, 1800),
-    "kernels": Part(cuda.check_kernels, 600),
+    "kernels": Part(cuda.check_kernels, 600, "torch"),
     "engines": Part(cuda.build_engines, 1800),
     "camera": Part(jetson.camera, 120, "jetson"),
     "live": Part(jetson.live, jetson.LIVE_S + 120, "jetson"),
     "thermal": Part(jetson.thermal, 30, "jetson"),  # right after ten minutes of work
-    "two-stage": Part(cuda.two_stage, 1800),
-    "times": Part(cuda.time_kernels, 600),
+    "two-stage": Part(cuda.two_stage, 1800, "torch"),
+    "times": Part(cuda.time_kernels, 600, "torch"),
     "pytest": Part(cuda.run_pytest, 1800),
-    "sanitizer": Part(cuda.sanitize, 2400),
+    "sanitizer": Part(cuda.sanitize, 2400, "torch"),
 }
 
 
@@ -59,14 +60,14 @@ def machine() -> dict[str, str]:
     facts = {"python": platform.python_version(), "processor": platform.processor() or platform.machine()}
     if board := jetson.model():
         facts["board"] = board
+    facts |= cuda_device()
     if importlib.util.find_spec("torch") is None:
         return facts
     import torch
 
     facts["torch"] = torch.__version__
     if torch.cuda.is_available():
-        p = torch.cuda.get_device_properties(0)
-        facts |= {"gpu": p.name, "capability": f"{p.major}.{p.minor}", "cuda": str(torch.version.cuda)}
+        facts["torch's CUDA"] = str(torch.version.cuda)
     return facts
 
 
@@ -119,8 +120,11 @@ def end_group(child: subprocess.Popen[bytes]) -> None:
 
 def missing(part: Part, facts: dict[str, str]) -> str:
     """Why a part cannot be done on this machine, or nothing."""
-    if part.needs == "gpu" and "gpu" not in facts:
+    if part.needs in ("gpu", "torch") and "gpu" not in facts:
         return "no CUDA device"
+    if part.needs == "torch" and "torch's CUDA" not in facts:
+        found = f"PyTorch {facts['torch']} does not see the GPU" if "torch" in facts else "no PyTorch"
+        return f"{found}; docs/jetson.md section 3 says which does"
     if part.needs == "jetson" and "board" not in facts:
         return "not a Jetson"
     return ""
@@ -218,7 +222,7 @@ def end(number: int, frame: FrameType | None) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "gpu_check")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "gpu_check", help="folder of the report")
     parser.add_argument("--only", choices=list(PARTS), action="append", help="this part (may be repeated)")
     parser.add_argument("--build", action="store_true", help="build the extension even without a device")
     parser.add_argument("--again", action="store_true", help="forget what an earlier call did")

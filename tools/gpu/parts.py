@@ -19,7 +19,8 @@ class Skip(Exception):  # noqa: N818 (an outcome, not an error)
 
 @dataclass(frozen=True)
 class Part:
-    """work: what to do. limit_s: when to give it up. needs: "gpu", "jetson", or "" for any machine."""
+    """work: what to do. limit_s: when to give it up. needs: "gpu", "torch" (one that
+    sees the GPU), "jetson", or "" for any machine."""
 
     work: Callable[[], Found]
     limit_s: float
