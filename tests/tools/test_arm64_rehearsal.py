@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from tools.check import arm64_rehearsal
+from x2c_edge.errors import UserError
 
 FILES = ["tests/links/test_a.py", "tests/links/test_b.py", "tests/links/test_c.py"]
 LINES = """
@@ -55,3 +59,33 @@ def test_files_of_slow_tests_alone_are_through(monkeypatch: pytest.MonkeyPatch, 
     said = "collecting ... collected 9 items / 9 deselected / 0 selected\n"
     end = "============================ 9 deselected in 0.31s ============================\n"
     assert read(monkeypatch, tmp_path, said + end, 5) == {file: {} for file in FILES}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--file", "tests/nope/test_x.py"], "no test file tests/nope/test_x.py"),
+        (["--part", "nope"], "no part nope; there are kernels, safety"),
+        (["--at-once", "0"], "greater than or equal to 1"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], says: str
+) -> None:
+    monkeypatch.setattr(arm64_rehearsal, "require_tools", lambda: None)
+    monkeypatch.setattr(arm64_rehearsal, "HERE", tmp_path / "arm64")
+    app = typer.Typer()
+    app.command()(arm64_rehearsal.main)
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert says in done.stderr
+    assert not (tmp_path / "arm64").exists()
+
+
+def test_a_tool_that_is_missing_is_told_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arm64_rehearsal, "emulator", lambda: "qemu")
+    monkeypatch.setattr(arm64_rehearsal, "PYTHON", ".".join(map(str, sys.version_info[:2])))
+    monkeypatch.setattr(arm64_rehearsal.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(arm64_rehearsal, "TOOLS", {"no-such-tool": "apt install it"})
+    with pytest.raises(UserError, match="no-such-tool is not installed: apt install it"):
+        arm64_rehearsal.require_tools()

@@ -44,7 +44,10 @@ def edited(file: Path, changes: dict[str, str]) -> str:
     for pattern, replacement in changes.items():
         text, count = re.subn(pattern, replacement, text)
         if count != 1:
-            raise UserError(f"arm64 qemu: {file} is not as in qemu 10.0: {count} times {pattern}")
+            raise UserError(
+                f"arm64 qemu: {file} is not as in qemu 10.0 ({count} times {pattern}): give the source of "
+                "10.0, as it was unpacked"
+            )
     return text
 
 
@@ -82,7 +85,7 @@ def build(source: Path) -> Path:
 def compare(usual: str, quick: Path) -> None:
     """UserError where the two emulators differ in a bit."""
     program = HERE / "vectors_check"
-    compiler = need("aarch64-linux-gnu-g++", "apt install g++-aarch64-linux-gnu")
+    compiler = need("aarch64-linux-gnu-g++")
     run([compiler, "-std=c++17", "-O2", "-march=armv8.2-a+fp16", "-static", "-o", program, CHECK])
     said = []
     for emulator in (usual, str(quick)):
@@ -95,8 +98,10 @@ def compare(usual: str, quick: Path) -> None:
 
 
 def main(source: Path = typer.Argument(help="Folder of qemu's source, 10.0.")) -> None:
+    """A qemu that does four floats or eight halves of a vector at once: changed, built, compared bit by bit,
+    and put where arm64_rehearsal takes it. Five minutes."""
     with user_errors():
-        usual = need("qemu-aarch64", "apt install qemu-user (for Debian 12 from bookworm-backports)")
+        usual = need("qemu-aarch64")
         HERE.mkdir(parents=True, exist_ok=True)
         change(source.resolve())
         quick = build(source.resolve())

@@ -56,6 +56,12 @@ SYSTEM = (
 SITE = f"usr/local/lib/python{PYTHON}/dist-packages"
 EXTRAS = ("zmq", "tritium", "record", "monitor", "foxglove", "train")
 TEST_PACKAGES = ("coverage", "hypothesis", "onnx", "pytest", "pytest-timeout", "pytest-xdist")
+TOOLS = {
+    "qemu-aarch64": "apt install qemu-user (for Debian 12 from bookworm-backports)",
+    "mmdebstrap": "apt install mmdebstrap arch-test",
+    "aarch64-linux-gnu-g++": "apt install g++-aarch64-linux-gnu",
+    "uv": "pip install uv",
+}
 # An emulated processor multiplies a hundred times more slowly: PyTorch does 0.2 GFLOP a second. What takes
 # longer than this is counted by itself (``too_slow``): neither right nor wrong.
 TEST_LIMIT_S = 240
@@ -103,11 +109,24 @@ def run(command: Sequence[str | Path], **options: object) -> None:
         raise UserError(f"arm64 rehearsal: {' '.join(words[:3])} failed; its output is above")
 
 
-def need(program: str, remedy: str) -> str:
+def need(program: str) -> str:
     found = shutil.which(program) or shutil.which(program, path=str(Path(sys.executable).parent))
     if not found:
-        raise UserError(f"arm64 rehearsal: {program} is not installed: {remedy}")
+        raise UserError(f"arm64 rehearsal: {program} is not installed: {TOOLS[program]}")
     return found
+
+
+def require_tools() -> None:
+    """All that is used later, before hours of work. UserError for what is missing."""
+    if os.geteuid():
+        raise UserError("arm64 rehearsal: unpacking a root and entering it needs root: use sudo")
+    if sys.version_info[:2] != tuple(map(int, PYTHON.split("."))):
+        raise UserError(
+            f"arm64 rehearsal: this is Python {sys.version.split()[0]}; use {PYTHON}, as in the root"
+        )
+    emulator()
+    for program in TOOLS.keys() - {"qemu-aarch64"}:
+        need(program)
 
 
 def make_root() -> None:
@@ -117,7 +136,7 @@ def make_root() -> None:
         return
     shutil.rmtree(root, ignore_errors=True)
     run([
-        need("mmdebstrap", "apt install mmdebstrap arch-test"), "--mode=root", "--variant=extract",
+        need("mmdebstrap"), "--mode=root", "--variant=extract",
         "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
         "--architectures=arm64", f"--include={SYSTEM}", "bookworm", root,
     ])  # fmt: skip
@@ -125,7 +144,7 @@ def make_root() -> None:
     packages = HERE / "requirements.txt"
     packages.write_text("\n".join(TEST_PACKAGES))
     run([
-        need("uv", "pip install uv"), "pip", "install", "--python-platform", "aarch64-manylinux_2_28",
+        need("uv"), "pip", "install", "--python-platform", "aarch64-manylinux_2_28",
         "--python-version", PYTHON, "--only-binary", ":all:", "--target", root / SITE,
         "-c", ROOT / "constraints/jetpack6.txt", "-r", ROOT / "pyproject.toml", *extras, "-r", packages,
     ])  # fmt: skip
@@ -137,15 +156,11 @@ def make_root() -> None:
 
 def make_wheel() -> Path:
     """The project's wheel for aarch64; the compiler runs here, not under the emulator."""
-    compiler = need("aarch64-linux-gnu-g++", "apt install g++-aarch64-linux-gnu")
+    compiler = need("aarch64-linux-gnu-g++")
     toolchain = HERE / "toolchain.cmake"
     settings = {"SYSTEM_NAME": "Linux", "SYSTEM_PROCESSOR": "aarch64", "CXX_COMPILER": compiler}
     toolchain.write_text("".join(f"set(CMAKE_{name} {value})\n" for name, value in settings.items()))
     suffix = f".cpython-{PYTHON.replace('.', '')}-aarch64-linux-gnu.so"
-    if sys.version_info[:2] != tuple(map(int, PYTHON.split("."))):
-        raise UserError(
-            f"arm64 rehearsal: this is Python {sys.version.split()[0]}; use {PYTHON}, as in the root"
-        )
     wheels = HERE / "wheels"
     key, made_from = native_key(), wheels / "native.txt"
     if made_from.exists() and made_from.read_text() == key:
@@ -193,7 +208,7 @@ def emulator() -> str:
     """Path of a qemu that is new enough."""
     if QUICK_EMULATOR.exists():
         return str(QUICK_EMULATOR)
-    found = need("qemu-aarch64", "apt install qemu-user (for Debian 12 from bookworm-backports)")
+    found = need("qemu-aarch64")
     said = subprocess.run([found, "--version"], check=True, capture_output=True, text=True).stdout
     major = re.search(r"version (\d+)", said)
     if major is None or int(major[1]) < 8:
@@ -227,12 +242,12 @@ def emulated(command: list[str], limit_s: float) -> Iterator[subprocess.Popen[st
 
 def files_of(part: str) -> list[str]:
     """The test files of a part; "others" are the fuzzers and what lies in tests/ itself."""
-    tests = HERE / "main/tests"
+    tests = ROOT / "tests"
     if part == "others":
         found = [*tests.glob("test_*.py"), *(tests / "fuzz").rglob("test_*.py")]
     else:
         found = [*(tests / part).rglob("test_*.py")]
-    return sorted(str(path.relative_to(HERE / "main")) for path in found)
+    return sorted(str(path.relative_to(ROOT)) for path in found)
 
 
 def part_of(file: str) -> str:
@@ -320,15 +335,20 @@ def write_report(state: dict[str, File]) -> None:
 def main(
     part: list[str] = typer.Option([], help=f"Only this part: {', '.join(PARTS)}."),
     file: list[str] = typer.Option([], help="Only this test file; each has a process of its own."),
-    at_once: int = typer.Option(1, help="Parts (files) that run at the same time; each needs a processor."),
-    test_limit: int = typer.Option(TEST_LIMIT_S, help="Seconds after which a test is too slow."),
+    at_once: int = typer.Option(
+        1, min=1, help="Parts (files) that run at the same time; each needs a processor."
+    ),
+    test_limit: int = typer.Option(TEST_LIMIT_S, min=1, help="Seconds after which a test is too slow."),
 ) -> None:
+    """The tests under an emulated 64-bit ARM processor, in a root that is made in build/arm64 (6 GB, of which
+    4 are downloaded). All parts take hours; what is green is not run again."""
     with user_errors():
-        if os.geteuid():
-            raise UserError("arm64 rehearsal: unpacking a root and entering it needs root: use sudo")
+        require_tools()
         if unknown := set(part) - set(PARTS):
             raise UserError(f"arm64 rehearsal: no part {sorted(unknown)[0]}; there are {', '.join(PARTS)}")
-        emulator()
+        parts = part or ([] if file else PARTS)
+        jobs = [(name, PARTS[name] * 60, files_of(name)) for name in parts]
+        jobs += [(one.replace("/", "-"), PARTS[part_of(one)] * 60, [one]) for one in file]
         (HERE / "logs").mkdir(parents=True, exist_ok=True)
         make_root()
         commit = make_checkout(make_wheel())
@@ -344,9 +364,6 @@ def main(
                     kept.write_text(json.dumps(state, indent=1))
                     write_report(state)
 
-        parts = part or ([] if file else PARTS)
-        jobs = [(name, PARTS[name] * 60, files_of(name)) for name in parts]
-        jobs += [(one.replace("/", "-"), PARTS[part_of(one)] * 60, [one]) for one in file]
         with ThreadPoolExecutor(at_once) as pool:
             list(pool.map(lambda job: rehearse(*job), jobs))
         asked = [one for _, _, files in jobs for one in files]
