@@ -62,6 +62,14 @@ def test_the_command_predicts_every_gear_and_says_that_it_did_not_measure(real_p
     assert two[2] > two[3] > two[4]  # ms of fp32, fp16, int8
 
 
+def test_what_a_prediction_does_not_do_is_refused():
+    words = ["--predict", "orin-nano", "--json", "p.json", "--pipeline", "direct"]
+    command = [sys.executable, "-m", "x2c_edge.cli.main", "profile", *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "leave out --json, --pipeline" in done.stderr
+
+
 def test_the_model_is_tried_on_this_processor(real_pack: str):
     first, _, *rows = prediction(real_pack, "here")
     assert "both measured now" in first

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from x2c_edge.cli import options as o
+from x2c_edge.errors import BadArgumentError
+
+_OF_A_RUN: Final = ("camera", "input", "pipeline", "link", "trace", "plot")
 
 
 def profile(
@@ -51,6 +54,11 @@ def profile(
     """
     options = locals()
     if predict is not None:
+        without = {"json_file": "--json"} | {name: f"--{name}" for name in _OF_A_RUN}
+        if given := [option for name, option in without.items() if options[name] is not None]:
+            raise BadArgumentError(
+                f"--predict runs nothing and prints every gear: leave out {', '.join(given)}"
+            )
         from x2c_edge.runtime.prediction import prediction
 
         typer.echo("\n".join(prediction(o.settings_from(options).run.pack, predict)))
