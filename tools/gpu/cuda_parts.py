@@ -15,6 +15,7 @@ from typing import Any
 
 from tools.gpu.parts import ROOT, Found, Skip, cell, last_line, run
 from x2c_edge.errors import NotFoundError
+from x2c_edge.whole_file import write_whole
 
 COPY_BYTES = 1 << 28
 ROUNDS = 50
@@ -79,7 +80,7 @@ def put_into_package(module: Path) -> None:
     """Where the next process imports it from: in an editable install that is not the checkout. AssertionError
     if another package would be tested."""
     place = ROOT / "x2c_edge" / module.name
-    replaced(place, module)
+    write_whole(place, module.read_bytes())
     names = "'x2c_edge', 'x2c_edge._kernels'"
     ask = f"import importlib.util as u; print(*(u.find_spec(n).origin for n in ({names})), sep='\\n')"
     package, imported = map(Path, run([sys.executable, "-c", ask]).splitlines()[-2:])
@@ -87,18 +88,11 @@ def put_into_package(module: Path) -> None:
         raise AssertionError(f"Python imports {package.parent}, not this checkout: pip install -e . here")
     if imported.resolve() != place.resolve():
         try:
-            replaced(imported, module)
-        except OSError as error:
+            write_whole(imported, module.read_bytes())
+        except NotFoundError as error:
             raise AssertionError(
-                f"Python imports {imported}, which cannot be replaced ({error.strerror}): pip install -e ."
+                f"Python imports the module from elsewhere: {error}: pip install -e ."
             ) from None
-
-
-def replaced(place: Path, module: Path) -> None:
-    """Not written into: a process may run it."""
-    new = place.with_name(f".{place.name}.new")
-    shutil.copy2(module, new)
-    new.replace(place)
 
 
 def pybind11_folder(build: Path) -> Path:
