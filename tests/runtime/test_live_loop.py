@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.patience import patient
 from tests.runtime.conftest import Memory
 from x2c_edge.frames import Command, Flag
 from x2c_edge.pipelines.base import Measurement
@@ -57,10 +58,17 @@ def test_a_run_follows_the_face_and_ends_with_its_file(parts):
 def test_stop_from_another_thread_eases_to_neutral(parts):
     parts = parts(paced=True)
     run = run_of(parts)
-    timer = threading.Timer(0.5, run.stop)
-    timer.start()
+
+    def stop_once_it_follows() -> None:
+        give_up = time.monotonic() + patient(5)
+        while sum(c.state == "FOLLOWING" for c in parts.link.commands) < 20 and time.monotonic() < give_up:
+            time.sleep(0.01)
+        run.stop()
+
+    thread = threading.Thread(target=stop_once_it_follows)
+    thread.start()
     run.run()
-    timer.join()
+    thread.join()
     assert run.processed < 75
     assert "FOLLOWING" in parts.link.states
     parts.link.assert_home_and_closed(parts.supervisor)
