@@ -118,7 +118,7 @@ def golden_chain(golden_files, small_pack, face_clip, tmp_path):
 
 @pytest.mark.timeout(7200)  # a dozen runs of the chain, and one of each net for each of its products
 def test_a_mixture_of_int8_and_float16_passes_the_gate(golden_chain, record_property):
-    """Where int8 alone would not: 0.15, below."""
+    """Where int8 alone would not: 0.16, below."""
     pack, listening, crops, expected = golden_chain
     nets = engine_set.nets_of(pack)
 
@@ -148,6 +148,6 @@ def test_the_whole_chain(golden_chain, onnx_backend, record_property, precision:
     record_property("largest control error", parity.worst[1])
     record_property("mean control error", float(parity.mean.mean()))
     record_property("range of the controls", float(np.ptp(expected, axis=0).max()))
-    # Seen: 3e-5, 0.03 (mean 0.004), 0.15 (mean 0.04): random weights exaggerate, and the gate would not let
+    # Seen: 2e-5, 0.03 (mean 0.004), 0.16 (mean 0.04): random weights exaggerate, and the gate would not let
     # this int8 set through.
     assert parity.worst[1] <= {"fp32": 1e-4, "fp16": 0.05, "int8": 0.3}[precision]
