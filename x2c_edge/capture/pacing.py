@@ -30,6 +30,7 @@ class Paced:
         self._first_media_ns = 0
         self._next: Frame | None = None
         self._latest: Frame | None = None
+        self._speed = 1.0
         self._repeats = isinstance(source, Images) and source.is_still
 
     @property
@@ -52,7 +53,8 @@ class Paced:
         if self._start_ns is None:
             self._start_ns = time.monotonic_ns()
             self._first_media_ns = self._next.t_capture_ns
-        due_ns = self._start_ns + self._next.t_capture_ns - self._first_media_ns
+        media_ns = self._next.t_capture_ns - self._first_media_ns
+        due_ns = self._start_ns + (media_ns if self._speed == 1 else round(media_ns / self._speed))
         now_ns = time.monotonic_ns()
         if due_ns > now_ns:
             time.sleep(max(min(due_ns, deadline_ns) - now_ns, 0) / 1e9)
