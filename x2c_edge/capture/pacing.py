@@ -30,7 +30,7 @@ class Paced:
         self._first_media_ns = 0
         self._next: Frame | None = None
         self._latest: Frame | None = None
-        self._speed = 1.0
+        self._speed = 1.0  # Played changes it
         self._repeats = isinstance(source, Images) and source.is_still
 
     @property
