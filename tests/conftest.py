@@ -11,12 +11,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from x2c_edge import packs
 from x2c_edge.nets.landmarks import LANDMARK_IDS, LEFT_EYE, OVAL, RIGHT_EYE
 
 CROP_SCALE = 1.4
 FPS = 30.0
+
+# Whatever else is asked for: how long an example takes says how busy the machine is.
+settings.register_profile("unhurried", parent=settings.default, deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session", autouse=True)

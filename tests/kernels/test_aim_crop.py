@@ -22,7 +22,7 @@ def aimed(points, affine, out=None, *, roles=ROLES, crop_size=128, out_size=256,
     return out
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6), turn=st.floats(-3.2, 3.2), zoom=st.floats(0.05, 8.0),
     scale=st.floats(0.5, 3.0), shift=st.floats(-0.2, 0.2),

@@ -211,7 +211,7 @@ def test_yuv_white_grey_and_black_are_exact():
         np.testing.assert_allclose(out, expected, atol=1e-5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_identity_reproduces_the_pixels(data):
     height, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 150))

@@ -72,7 +72,7 @@ def test_equals_the_definition(kind, order, size, out):
     assert error.max() <= TOLERANCE
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_random_sizes_and_threads(data):
     side = st.integers(1, 90)

@@ -95,7 +95,7 @@ def test_background_is_left_alone_on_request():
     assert np.isnan(run(arrays[0], none, none, background=False)).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_random_sizes_and_threads(data):
     side = st.integers(2, 40)

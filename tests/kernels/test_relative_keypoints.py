@@ -93,7 +93,7 @@ def test_large_logits():
     np.testing.assert_allclose(motion, motion_row(current), atol=TOLERANCE, rtol=0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.floats(0.3, 3))
 def test_identity_motion_gives_the_source_keypoints(seed, count, multiplier):
     rng = np.random.default_rng(seed)
@@ -103,7 +103,7 @@ def test_identity_motion_gives_the_source_keypoints(seed, count, multiplier):
     np.testing.assert_allclose(out, x, atol=4 * TOLERANCE, rtol=0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30))
 def test_there_and_back_is_the_identity(seed, count):
     """The source moved from a to b, and then from b to a, is where it was."""

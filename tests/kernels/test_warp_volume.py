@@ -109,7 +109,7 @@ def test_out_as_a_volume_and_without_deformation():
     np.testing.assert_array_equal(out.reshape(20, 9, 12), run(*arrays)[0])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_random_sizes_and_threads(data):
     side = st.integers(2, 70)

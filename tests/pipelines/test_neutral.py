@@ -175,7 +175,7 @@ HOSTILE = st.lists(
 
 
 @given(HOSTILE)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_whatever_people_do_the_neutral_stays_in_bounds_and_no_command_jumps(scenes):
     """Neutral, person and gear change in any order; the supervisor's slew limit holds for every command."""
     people = people_of(open_pack())

@@ -294,7 +294,7 @@ def test_times_that_make_no_sense(hold: float, neutral: float) -> None:
         max_size=40,
     )
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_whatever_comes_the_motors_are_safe(events: list[tuple[int, int, int, float, float]]) -> None:
     receiver = Receiver(0.0)
     now = 0.0

@@ -69,7 +69,7 @@ def box(by):
 
 
 @given(narrowings, st.floats(1, 1000), st.lists(st.tuples(poses, st.integers(1, 12)), max_size=12))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_forbidden_combination_is_sent(by, rate_hz, wishes):
     try:
         envelope = narrowed(by)

@@ -176,7 +176,7 @@ class Hostile:
     st.booleans(),
     st.lists(st.tuples(waits, events), max_size=40),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @pytest.mark.filterwarnings("error")
 def test_every_byte_that_leaves_is_safe(envelope, supervisor_settings, ready, happenings):
     hostile = Hostile(envelope, supervisor_settings)

@@ -103,7 +103,7 @@ def test_mirror_columns_swap_sides_and_are_their_own_inverse():
     np.testing.assert_array_equal(np.array(columns)[columns], range(5))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 100_000))
 def test_spoiled_crops_stay_pictures(seed: int):
     generator = np.random.default_rng(seed)
