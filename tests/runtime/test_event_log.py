@@ -6,8 +6,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
+from tests.patience import patient
 from x2c_edge.capture.base import SourceStatus
 from x2c_edge.links.base import LinkStatus
 from x2c_edge.runtime.event_log import EventLog
@@ -53,11 +56,12 @@ def test_changes_are_said_once_and_nothing_else(snapshot: Snapshot, caplog: pyte
     ]
 
 
-def test_a_run_says_its_states_in_a_file(face_clip: Path, small_pack: Path, tmp_path: Path):
-    log = tmp_path / "run.log"
+def test_a_run_says_its_states_in_a_file(portrait: np.ndarray, small_pack: Path, tmp_path: Path):
+    log, picture = tmp_path / "run.log", tmp_path / "face.png"  # a picture has no end, as a camera has none
+    cv2.imwrite(str(picture), portrait)
     command = [
         sys.executable, "-m", "x2c_edge.cli.main", "--log-file", str(log), "run", "--pack", str(small_pack),
-        "--backend", "torch", "--input", str(face_clip), "--fast", "--duration", "1.5",
+        "--backend", "torch", "--input", str(picture), "--duration", str(patient(1.5)),
     ]  # fmt: skip
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     lines = log.read_text().splitlines()

@@ -15,7 +15,7 @@ SCRIPT = f"""
 import sys
 import pytest
 from hypothesis import settings
-settings.register_profile("few", max_examples=5, derandomize=True, database=None, deadline=None)
+settings.register_profile("few", max_examples=5, derandomize=True, database=None)
 settings.load_profile("few")
 sys.exit(pytest.main([
     "-q", "-p", "no:xdist", "-p", "no:cacheprovider", *{TESTS},
